@@ -1,0 +1,271 @@
+"""What a feature may ask of the world, what comes back, and the Protocols of the backends that answer.
+
+A hook that needs I/O is a generator. It writes `verdict = yield from Hit(charges)`; the performer of the server's
+colour (see `perform`) carries the effect out on a backend and sends the answer back into the generator. The list of
+effects is closed on purpose: it is the complete list of what LaunchKit does to the world during a request.
+
+Every backend has each verb twice, `hit` for threads and `ahit` for the event loop, so that a backend of the wrong
+colour fails at once instead of blocking the loop in silence. A backend that cannot answer raises `StoreDown`, which the
+performer throws into the generator: whether the request goes on is the feature's policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from launchkit.pipeline.exchange import Header
+
+T = TypeVar("T")
+
+
+class StoreDown(Exception):
+    """A store did not answer within its budget, or refused."""
+
+
+# --- rate limits ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, frozen=True)
+class Charge:
+    """One unit against one bucket: at most `limit` within any `window` seconds under `key`."""
+
+    key: str
+    limit: int
+    window: float
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The answer to a `Hit`.
+
+    `limit`, `remaining` and `reset_after` (seconds) are those of the tightest charge, or of the first exhausted one
+    when not `allowed`. `token` has one entry for each charge, in order, for a later `Refund`.
+    """
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset_after: float
+    token: tuple[object, ...] = ()
+
+
+@dataclass(slots=True)
+class Hit:
+    """Charge every bucket or none. With `local`, count in this process whatever store is configured."""
+
+    charges: tuple[Charge, ...]
+    local: bool = False
+
+    def __iter__(self) -> Generator[Hit, Verdict, Verdict]:
+        return (yield self)
+
+
+@dataclass(slots=True)
+class Refund:
+    """Give back what a `Hit` took: all entries of its token, or some."""
+
+    token: tuple[object, ...]
+    local: bool = False
+
+    def __iter__(self) -> Iterator[Refund]:
+        return (yield self)
+
+
+# --- read cache ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class StoredResponse:
+    """A response as the cache keeps it. Times are seconds of the kit's monotonic clock.
+
+    `varied` are the request header values that this variant was selected by, in the order of `vary`.
+    """
+
+    status: int
+    headers: tuple[Header, ...]
+    body: bytes
+    stored: float
+    fresh_until: float
+    stale_until: float
+    vary: tuple[bytes, ...] = ()
+    varied: tuple[bytes | None, ...] = ()
+
+
+@dataclass(slots=True)
+class Fetch:
+    """Look up every variant stored under a cache key."""
+
+    key: bytes
+
+    def __iter__(self) -> Generator[Fetch, tuple[StoredResponse, ...], tuple[StoredResponse, ...]]:
+        return (yield self)
+
+
+@dataclass(slots=True)
+class Store:
+    """Keep one variant under a cache key."""
+
+    key: bytes
+    response: StoredResponse
+
+    def __iter__(self) -> Iterator[Store]:
+        return (yield self)
+
+
+# --- the request body ----------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Body:
+    """A request body that was read: at most the asked number of bytes of it."""
+
+    data: bytes
+    too_large: bool = False
+    disconnected: bool = False
+
+
+@dataclass(slots=True)
+class ReadBody:
+    """Read the request body, up to `limit` bytes. The app still receives all of it, byte for byte."""
+
+    limit: int
+
+    def __iter__(self) -> Generator[ReadBody, Body, Body]:
+        return (yield self)
+
+
+# --- webhooks ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, frozen=True)
+class NewDelivery:
+    """A verified webhook, before it is stored. `dedupe_key` is unique within its source."""
+
+    source: str
+    dedupe_key: str
+    event: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(slots=True)
+class Enqueue:
+    """Store a delivery durably. The answer comes after the commit: True if it is new, False for a duplicate."""
+
+    delivery: NewDelivery
+
+    def __iter__(self) -> Generator[Enqueue, bool, bool]:
+        return (yield self)
+
+
+# --- health --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Probe:
+    """Run the app's health checks that are due and record their outcome; without answer when that is done."""
+
+    def __iter__(self) -> Iterator[Probe]:
+        return (yield self)
+
+
+Effect = Hit | Refund | Fetch | Store | ReadBody | Enqueue | Probe
+
+Steps = Generator[Effect, Any, T]
+"""A hook in the middle of its work. What is sent in depends on the effect, which `Generator` cannot say: hence Any."""
+
+
+# --- backends ------------------------------------------------------------------------------------------------------
+
+
+class Limiter(Protocol):
+    """Counts. See `Hit` and `Refund`."""
+
+    def hit(self, charges: tuple[Charge, ...]) -> Verdict:
+        """Charge all or none."""
+        ...
+
+    async def ahit(self, charges: tuple[Charge, ...]) -> Verdict:
+        """Charge all or none, from the event loop."""
+        ...
+
+    def refund(self, token: tuple[object, ...]) -> None:
+        """Give a reservation back."""
+        ...
+
+    async def arefund(self, token: tuple[object, ...]) -> None:
+        """Give a reservation back, from the event loop."""
+        ...
+
+
+class ResponseStore(Protocol):
+    """Keeps responses. See `Fetch` and `Store`."""
+
+    def fetch(self, key: bytes) -> tuple[StoredResponse, ...]:
+        """Return every variant under `key`."""
+        ...
+
+    async def afetch(self, key: bytes) -> tuple[StoredResponse, ...]:
+        """Return every variant under `key`, from the event loop."""
+        ...
+
+    def store(self, key: bytes, response: StoredResponse) -> None:
+        """Keep a variant."""
+        ...
+
+    async def astore(self, key: bytes, response: StoredResponse) -> None:
+        """Keep a variant, from the event loop."""
+        ...
+
+
+class Inbox(Protocol):
+    """Remembers deliveries. See `Enqueue`."""
+
+    def put(self, delivery: NewDelivery) -> bool:
+        """Return after the commit: True if new."""
+        ...
+
+    async def aput(self, delivery: NewDelivery) -> bool:
+        """Return after the commit, from the event loop: True if new."""
+        ...
+
+
+class Prober(Protocol):
+    """Runs health checks. See `Probe`."""
+
+    def probe(self) -> None:
+        """Run what is due."""
+        ...
+
+    async def aprobe(self) -> None:
+        """Run what is due, from the event loop."""
+        ...
+
+
+class BodyReader(Protocol):
+    """Reads the body of the request at hand. Each adapter has one of its own colour."""
+
+    def read(self, limit: int) -> Body:
+        """Read up to `limit` bytes."""
+        ...
+
+
+class AsyncBodyReader(Protocol):
+    """Reads the body of the request at hand, on the event loop."""
+
+    async def aread(self, limit: int) -> Body:
+        """Read up to `limit` bytes."""
+        ...
+
+
+@dataclass(slots=True, frozen=True)
+class Backends:
+    """The backends that the kit supplies, one for each kind of effect."""
+
+    limiter: Limiter
+    local_limiter: Limiter
+    responses: ResponseStore
+    inbox: Inbox
+    prober: Prober

@@ -1,0 +1,134 @@
+"""One request and its response, as the features see them.
+
+An exchange is made by an adapter for every request and thrown away with it: it is the only place where anything about a
+single request may be kept. Header names are lower-case bytes and header values are bytes, as in the ASGI specification,
+whatever the server speaks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Header = tuple[bytes, bytes]
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class EarlyResponse:
+    """A complete response that a feature gives in place of the app's.
+
+    It leaves through the response hooks of every interceptor that the request has entered, so that it too carries the
+    request id and the security headers. `route` is the label under which it is timed: the pattern of the rule that
+    answered, never the raw path.
+    """
+
+    status: int
+    body: bytes = b""
+    headers: tuple[Header, ...] = ()
+    route: str | None = None
+
+
+class Note(Generic[T]):
+    """A typed place on an exchange where one feature leaves something for its own later hook."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def get(self, exchange: Exchange) -> T | None:
+        """Return what was left under this note, or None."""
+        notes = exchange.notes
+        return None if notes is None else notes.get(self)  # type: ignore[return-value]  # put() is the only writer
+
+    def put(self, exchange: Exchange, value: T) -> None:
+        """Leave `value` for a later hook of the same request."""
+        if exchange.notes is None:
+            exchange.notes = {}
+        exchange.notes[self] = value
+
+
+class Exchange(ABC):
+    """One request and its response. Adapters subclass it; features read it.
+
+    Times are seconds of the kit's monotonic clock. `path` is decoded and includes the mount prefix. `status` is 0 until
+    a response has started; `ended` is 0.0 until its last byte was handed to the server.
+    """
+
+    __slots__ = (
+        "_response_names",
+        "ended",
+        "error",
+        "method",
+        "notes",
+        "outer_request_id",
+        "path",
+        "peer",
+        "request_id",
+        "response_headers",
+        "route",
+        "scheme",
+        "started",
+        "status",
+    )
+
+    method: str
+    path: str
+    scheme: str
+    peer: str | None
+    request_id: str
+    outer_request_id: str
+    started: float
+    ended: float
+    status: int
+    response_headers: list[Header]
+    route: str | None
+    error: BaseException | None
+    notes: dict[object, object] | None
+    _response_names: set[bytes] | None
+
+    @property
+    @abstractmethod
+    def query(self) -> bytes:
+        """The query string as received, without the question mark."""
+
+    @property
+    @abstractmethod
+    def target(self) -> bytes:
+        """The path as received: still percent-encoded where the server tells, mount prefix included."""
+
+    @abstractmethod
+    def header(self, name: bytes) -> bytes | None:
+        """Return one request header. Where it was sent several times, the last or the joined value."""
+
+    @abstractmethod
+    def header_values(self, name: bytes) -> list[bytes]:
+        """Return every value of one request header, in the order received."""
+
+    @abstractmethod
+    def request_headers(self) -> Iterable[Header]:
+        """Return all request headers."""
+
+    @abstractmethod
+    def hide_request_headers(self, names: frozenset[bytes]) -> None:
+        """Take headers out of the request before the app sees it."""
+
+    def response_header(self, name: bytes) -> bytes | None:
+        """Return the first value of a response header; valid from `on_response_start` on."""
+        for key, value in self.response_headers:
+            if key.lower() == name:
+                return value
+        return None
+
+    def default_response_headers(self, headers: Iterable[Header]) -> None:
+        """Append the headers, named in lower case, that the response does not have: the app's own always win."""
+        names = self._response_names
+        if names is None:
+            names = self._response_names = {name.lower() for name, _ in self.response_headers}
+        for header in headers:
+            if header[0] not in names:
+                names.add(header[0])
+                self.response_headers.append(header)
