@@ -1,0 +1,32 @@
+"""What an adapter sees of the kit that made it."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from launchkit.pipeline.pipeline import Pipeline
+
+MARK: Final = "launchkit.exchange"
+"""Key in an ASGI scope or WSGI environment under which the outermost kit leaves its exchange."""
+
+NO_LENGTH: Final = frozenset({204, 304})
+"""Statuses whose responses have no Content-Length of their own (RFC 9110 section 8.6)."""
+
+
+class Host(Protocol):
+    """Starts the kit's background work and supplies the compiled pipeline."""
+
+    pipeline: Pipeline | None
+    """The compiled pipeline; None in a process where the kit has not been started yet."""
+
+    def start(self) -> Pipeline:
+        """Start in this process if that has not happened, with the kit's own loop for async work. Never raises."""
+        ...
+
+    async def astart(self) -> None:
+        """Start in this process, with the running loop for async work. Never raises."""
+        ...
+
+    async def astop(self) -> None:
+        """Stop the background work; what is under way is given back. Never raises."""
+        ...

@@ -1,0 +1,99 @@
+"""The route template of a request, read from what the framework left in the scope after it had matched.
+
+FastAPI and Starlette each leave a route; FastAPI's full template, with the prefixes of included routers, is in its own
+part of the scope. A mount leaves only its concrete prefix in `root_path`, which must not become a label (it may hold a
+customer's name): the mounts are walked once and the prefix is matched back to their templates.
+
+Everything here reads by name what the frameworks set, so that it serves any ASGI app and imports none of them. What is
+not recognised is no label, never a raw path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+_CONVERTOR = re.compile(r":[^{}]*\}")
+
+
+class RouteLabels:
+    """Finds the route template of requests to one app."""
+
+    MOUNT_TABLE_SIZE: Final = 1024
+
+    def __init__(self, app: object) -> None:
+        self._app = app
+        self._mounts: list[tuple[re.Pattern[str], str]] | None = None
+        self._by_prefix: dict[str, str | None] = {}
+
+    def label(self, scope: Mapping[str, Any], mount: str) -> str | None:
+        """Return the template, prefixed with `mount`, the root path the kit was entered with; None if unmatched."""
+        route = scope.get("route")
+        if route is None:
+            return None
+        fastapi = scope.get("fastapi")
+        context = fastapi.get("effective_route_context") if fastapi else None
+        template = _template(context) if context is not None else None
+        is_mount = hasattr(route, "routes") and context is None
+        if template is None and not is_mount:
+            template = _template(route)
+            if template is None:
+                return None
+        root = scope.get("root_path", "")
+        if root != mount:
+            prefix = self._mount_template(root[len(mount) :])
+            if prefix is None:
+                return None
+            return f"{mount}{prefix}/*" if is_mount else f"{mount}{prefix}{template}"
+        return mount + template if template is not None and mount else template
+
+    def _mount_template(self, prefix: str) -> str | None:
+        if prefix in self._by_prefix:
+            return self._by_prefix[prefix]
+        if self._mounts is None:
+            self._mounts = list(_walk_mounts(self._app, "", ""))
+        found = next((template for pattern, template in self._mounts if pattern.fullmatch(prefix)), None)
+        if len(self._by_prefix) < self.MOUNT_TABLE_SIZE:
+            self._by_prefix[prefix] = found
+        return found
+
+
+def _template(route: object) -> str | None:
+    template = getattr(route, "path_format", None) or getattr(route, "path", None)
+    return template if isinstance(template, str) else None
+
+
+def _walk_mounts(app: object, expression: str, template: str) -> Iterator[tuple[re.Pattern[str], str]]:
+    for route in _routes(app):
+        path = getattr(route, "path", None)
+        inner = getattr(route, "app", None)
+        if not isinstance(path, str) or inner is None or not hasattr(route, "routes"):
+            continue
+        text = _CONVERTOR.sub("}", path.rstrip("/"))
+        pattern = expression + "[^/]+".join(re.escape(part) for part in re.split(r"\{[^{}]*\}", text))
+        yield re.compile(pattern), template + text
+        yield from _walk_mounts(route, pattern, template + text)
+
+
+def _routes(app: object) -> list[object]:
+    routes = getattr(app, "routes", None)
+    return list(routes) if isinstance(routes, (list, tuple)) else []
+
+
+def post_paths(app: object) -> Iterator[str]:
+    """Return the templates of an ASGI app's POST routes, as far as the framework lists them."""
+    yield from _post_paths(app, "")
+
+
+def _post_paths(app: object, prefix: str) -> Iterator[str]:
+    for route in _routes(app):
+        contexts = getattr(route, "effective_route_contexts", None)  # FastAPI's included routers
+        for one in contexts() if callable(contexts) else (route,):
+            path = _template(one)
+            if path is None:
+                continue
+            if "POST" in (getattr(one, "methods", None) or ()):
+                yield prefix + path
+            elif hasattr(one, "routes"):
+                yield from _post_paths(one, prefix + path.rstrip("/"))

@@ -1,0 +1,88 @@
+"""The kit's own threads: a bounded pool for the app's sync code, and one event loop for async code outside of one.
+
+Everything here is a daemon: a handler that hangs cannot keep the process from ending. Under ASGI with lifespan the
+server's loop is used and the loop thread never starts; the pool's threads start when they are needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+
+
+class ThreadPool:
+    """At most `size` daemon threads; work beyond that waits its turn."""
+
+    def __init__(self, size: int) -> None:
+        self._size: Final = size
+        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._idle = 0
+
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        """Run `function` in a thread, in a copy of the caller's context, and return its future."""
+        future: Future[T] = Future()
+        context = contextvars.copy_context()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = context.run(function)
+            except BaseException as error:  # noqa: BLE001  # it is the future's now
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        with self._lock:
+            if self._idle > 0:
+                self._idle -= 1
+            elif self._threads < self._size:
+                self._threads += 1
+                threading.Thread(target=self._serve, name="launchkit-pool", daemon=True).start()
+            self._work.put(run)
+        return future
+
+    def _serve(self) -> None:
+        while True:
+            work = self._work.get()
+            work()
+            with self._lock:
+                if self._work.empty():
+                    self._idle += 1
+
+
+class LoopThread:
+    """An event loop in a daemon thread, started when it is first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The running loop."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="launchkit-loop", daemon=True).start()
+            return self._loop
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the loop and return its future."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def stop(self) -> None:
+        """End the loop; a later `run` starts a new one."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
