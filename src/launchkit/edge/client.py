@@ -1,0 +1,139 @@
+"""Who is calling: the client's address, as far as it can be known.
+
+The rules:
+
+- The peer of the connection is the client, unless it is a trusted proxy. Then X-Forwarded-For is read from the right,
+  and the first address that is not itself a trusted proxy is the client; what is no address ends the walk, and the last
+  good address stands. The left end of the header is whatever the client wrote, and is never believed.
+- Where forwarded headers arrive from a private peer that is not trusted, the peer is a proxy that nobody declared and
+  the client is unknown: None, never the proxy's own address, which would put all clients into one bucket.
+- An IPv4 address in IPv6 clothes (mapped, RFC 4291 section 2.5.5.2; NAT64, RFC 6052) is an IPv4 address. Of an IPv6
+  address the first 64 bits count, because whoever has one address has all of that network.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+from launchkit.pipeline.exchange import Exchange
+
+logger = logging.getLogger("launchkit")
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+PRIVATE: Final = (
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+)
+"""What the word `private` in `trusted_proxies` stands for (RFC 1918, 4193, 6598, 3927, 4291)."""
+
+_NAT64: Final = int(ipaddress.IPv6Address("64:ff9b::")) >> 32
+FORWARDED: Final = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
+
+
+class ClientResolver:
+    """Finds the client's address for an exchange."""
+
+    def __init__(self, trusted_proxies: Iterable[str]) -> None:
+        texts = [text for name in trusted_proxies for text in (PRIVATE if name == "private" else (name,))]
+        self._trusted: tuple[Network, ...] = tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+        self._warned = False
+
+    def __call__(self, exchange: Exchange) -> str | None:
+        """Return the address that limits count by, or None where it is unknown."""
+        peer = parse(exchange.peer or "")
+        if peer is None:
+            return None
+        if self.trusts(peer):
+            return grouped(self._walk(peer, exchange.header_values(b"x-forwarded-for")))
+        if is_private(peer) and any(exchange.header(name) is not None for name in FORWARDED):
+            self._warn(peer)
+            return None
+        return grouped(peer)
+
+    def trusts(self, address: Address) -> bool:
+        """Tell whether an address belongs to a trusted proxy."""
+        return any(address in network for network in self._trusted)
+
+    def is_https(self, exchange: Exchange) -> bool:
+        """Tell whether the client spoke HTTPS, to this server or to a trusted proxy."""
+        if exchange.scheme == "https":
+            return True
+        forwarded = exchange.header(b"x-forwarded-proto")
+        if forwarded is None or forwarded.strip().lower() != b"https":
+            return False
+        peer = parse(exchange.peer or "")
+        return peer is not None and self.trusts(peer)
+
+    def is_local(self, exchange: Exchange) -> bool:
+        """Tell whether the request comes from this machine and through no proxy."""
+        peer = parse(exchange.peer or "")
+        return peer is not None and peer.is_loopback and all(exchange.header(name) is None for name in FORWARDED)
+
+    def _walk(self, peer: Address, values: list[bytes]) -> Address:
+        client = peer
+        for item in reversed(b",".join(values).decode("latin-1").split(",")):
+            address = parse(item.strip())
+            if address is None:
+                break
+            client = address
+            if not self.trusts(address):
+                break
+        return client
+
+    def _warn(self, peer: Address) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.error(
+                "Requests come through a proxy at %s that is not trusted: the client's address is unknown, and limits "
+                "by address only observe. If that proxy is yours, set LAUNCHKIT_TRUSTED_PROXIES to its network, or to "
+                "private.",
+                peer,
+            )
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> Address | None:
+    """Return the address in a peer name or in an item of X-Forwarded-For, with port and brackets taken off."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+        if int(address) >> 32 == _NAT64:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+@lru_cache(maxsize=4096)
+def grouped(address: Address) -> str:
+    """Return what limits count by: an IPv4 address, or the /64 network of an IPv6 address."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
+
+
+def is_private(address: Address) -> bool:
+    """Tell whether an address is one that no client on the internet can have."""
+    return any(address in network for network in _PRIVATE_NETWORKS)
+
+
+_PRIVATE_NETWORKS: Final = tuple(ipaddress.ip_network(text) for text in PRIVATE)
