@@ -1,0 +1,1 @@
+"""How long requests take, by method and route template, and `/metrics`."""
