@@ -1,0 +1,1 @@
+"""Shared cache of GET responses inside the app (RFC 9111)."""

@@ -1,0 +1,36 @@
+"""What makes a request personal: the ways in which it may say who is asking.
+
+The rules:
+
+- Authorization and every cookie count, but for the cookies of analytics and bot checks, which no app reads to decide
+  what to show.
+- Beyond these two, apps and the proxies in front of them carry identities in headers of their own (`X-API-Key`,
+  `X-Auth-Request-Email`, `X-Shop-Token`, `Cf-Access-Jwt-Assertion`, ...). No list of them is complete, so a header
+  counts when one word of its name says so. Mistaking a harmless header for a credential costs a cache hit; the opposite
+  mistake shows one user's data to another.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_ANALYTICS_COOKIES: Final = (b"_ga=", b"_ga_", b"_gac_", b"_gat=", b"_gat_", b"_fbp=", b"__cf_bm=")
+"""How the harmless cookies begin: those of Google Analytics, Meta's pixel and Cloudflare's bot check."""
+
+_WORDS: Final = frozenset(
+    b"account apikey assertion auth authenticate authenticated authentication authorization bearer cert clientcert "
+    b"consumer credential credentials csrf customer dn email groups identity impersonate jwt key login member nonce "
+    b"oidc otp passwd password principal role roles saml secret session sessionid sid signature sso subject tenant "
+    b"token tokens uid user userid userinfo username xsrf".split()
+)
+"""Words that mark a header as a credential or an identity."""
+
+
+def is_credential(name: bytes) -> bool:
+    """Tell whether a request header of this lower-case name may say who is asking."""
+    return not _WORDS.isdisjoint(name.replace(b"_", b"-").split(b"-"))
+
+
+def is_analytics(cookies: bytes) -> bool:
+    """Tell whether a Cookie header holds analytics cookies only, or none (RFC 6265 section 4.2.1)."""
+    return all(cookie.startswith(_ANALYTICS_COOKIES) for part in cookies.split(b";") if (cookie := part.strip(b" \t")))

@@ -1,0 +1,84 @@
+"""What is kept of a response while it passes to the client: never a byte is held back for it.
+
+The rules:
+
+- Headers for one connection only are not stored: those of RFC 9110 section 7.6.1 and any that Connection lists
+  (RFC 9111 section 3.1).
+- Headers about one request only are not stored: its ids, its timings, its rate limit, its cookies. Date is kept; Age is
+  counted from then on by the cache, and Content-Length is set anew with each answer.
+- A body that outgrows its limit is forgotten at once; one that differs from its announced length is incomplete and not
+  stored (RFC 9111 section 3.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from launchkit.pipeline.effects import StoredResponse
+from launchkit.pipeline.exchange import Header
+from launchkit.read_cache.policy import Storage
+
+_NEVER_STORED: Final = frozenset(
+    b"connection keep-alive proxy-authenticate proxy-authentication-info proxy-authorization proxy-connection te "
+    b"trailer transfer-encoding upgrade "
+    b"request-id server-timing set-cookie traceparent traceresponse tracestate x-correlation-id x-process-time "
+    b"x-request-id x-runtime x-trace-id "
+    b"age content-length".split()
+)
+_RATE_LIMIT: Final = (b"ratelimit", b"x-ratelimit", b"x-rate-limit")
+
+
+def headers_to_store(headers: Iterable[Header]) -> tuple[Header, ...]:
+    """Return the headers that are the response's own, in order, with lower-case names."""
+    named = [(name.lower(), value) for name, value in headers]
+    listed = {token.strip().lower() for name, value in named if name == b"connection" for token in value.split(b",")}
+    return tuple(
+        (name, value)
+        for name, value in named
+        if name not in _NEVER_STORED and name not in listed and not name.startswith(_RATE_LIMIT)
+    )
+
+
+@dataclass(slots=True)
+class Tee:
+    """Collects one response that may be stored."""
+
+    key: bytes
+    status: int
+    headers: tuple[Header, ...]
+    """As they are to be stored."""
+    lengths: frozenset[bytes]
+    """The Content-Length values that the response announces: none, or one if it is well formed."""
+    storage: Storage
+    varied: tuple[bytes | None, ...]
+    now: float
+    """When the response started, in seconds of the kit's monotonic clock."""
+    limit: int
+    """Bytes of body that are stored at most."""
+    _chunks: list[bytes] = field(default_factory=list)
+    _size: int = 0
+
+    def add(self, chunk: bytes) -> bool:
+        """Keep a chunk; False when the body has outgrown its limit."""
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        return self._size <= self.limit
+
+    def response(self) -> StoredResponse | None:
+        """Return what to store after the last chunk; None if bytes are missing or surplus."""
+        if self.lengths - {b"%d" % self._size}:
+            return None
+        stored = self.now - self.storage.age
+        fresh_until = stored + self.storage.fresh
+        return StoredResponse(
+            status=self.status,
+            headers=self.headers,
+            body=b"".join(self._chunks),
+            stored=stored,
+            fresh_until=fresh_until,
+            stale_until=fresh_until + self.storage.stale,
+            vary=self.storage.vary,
+            varied=self.varied,
+        )
