@@ -1,0 +1,1 @@
+"""Webhook intake: verified, de-duplicated, stored, answered; then handled until it succeeds."""

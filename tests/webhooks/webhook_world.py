@@ -1,0 +1,74 @@
+"""What the webhook tests share: secrets made anew for each run, a request, and the backends of a performer."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Iterable
+from typing import Any, cast
+
+from launchkit.pipeline.effects import Backends, Body, Inbox, NewDelivery
+from launchkit.pipeline.exchange import Exchange, Header
+
+
+def stripe_secret() -> str:
+    return "whsec_" + secrets.token_hex(16)
+
+
+def standard_secret() -> str:
+    return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
+
+
+def new_delivery(key: str, *, source: str = "stripe", event: str = "invoice.paid", body: bytes = b"{}") -> NewDelivery:
+    return NewDelivery(source, key, event, (("content-type", "application/json"),), body)
+
+
+class Posted(Exchange):
+    """A request as an adapter would describe it."""
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, headers: dict[str, str] | None = None, method: str = "POST", path: str = "/webhooks/x") -> None:
+        self._headers = [(name.encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
+        self.method = method
+        self.path = path
+        self.notes = None
+
+    @property
+    def query(self) -> bytes:
+        return b""
+
+    @property
+    def target(self) -> bytes:
+        return self.path.encode()
+
+    def header(self, name: bytes) -> bytes | None:
+        return dict(self._headers).get(name)
+
+    def header_values(self, name: bytes) -> list[bytes]:
+        return [value for key, value in self._headers if key == name]
+
+    def request_headers(self) -> Iterable[Header]:
+        return self._headers
+
+    def hide_request_headers(self, names: frozenset[bytes]) -> None:
+        self._headers = [(name, value) for name, value in self._headers if name not in names]
+
+
+class Reader:
+    """Reads a body that is already there, in either colour."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def read(self, limit: int) -> Body:
+        return Body(self.data[:limit], too_large=len(self.data) > limit)
+
+    async def aread(self, limit: int) -> Body:
+        return self.read(limit)
+
+
+def backends(inbox: Inbox) -> Backends:
+    """Return backends of which only the inbox is asked."""
+    unused = cast("Any", None)
+    return Backends(limiter=unused, local_limiter=unused, responses=unused, inbox=inbox, prober=unused)
