@@ -1,0 +1,20 @@
+"""LaunchKit: what a small web app needs the week it goes live."""
+
+from launchkit.edge.request_id import request_id
+from launchkit.errors import InstallError, LaunchKitError, Problem, SettingsError, StartError
+from launchkit.kit import LaunchKit
+from launchkit.settings import Settings, load_settings
+from launchkit.webhooks.delivery import Delivery
+
+__all__ = [
+    "Delivery",
+    "InstallError",
+    "LaunchKit",
+    "LaunchKitError",
+    "Problem",
+    "Settings",
+    "SettingsError",
+    "StartError",
+    "load_settings",
+    "request_id",
+]

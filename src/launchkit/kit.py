@@ -1,0 +1,395 @@
+"""LaunchKit: settings in, a wrapped app out. It assembles, starts and stops; the work is done by the features."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import logging
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from launchkit.adapters.asgi import App as AsgiApp
+from launchkit.adapters.asgi import AsgiAdapter
+from launchkit.adapters.routes import post_paths
+from launchkit.adapters.wsgi import App as WsgiApp
+from launchkit.adapters.wsgi import WsgiAdapter
+from launchkit.background import LoopThread, ThreadPool
+from launchkit.edge.access import Access
+from launchkit.edge.client import ClientResolver
+from launchkit.edge.headers import SecurityHeaders
+from launchkit.edge.request_id import RequestId, request_id
+from launchkit.errors import InstallError, StartError
+from launchkit.health.checks import HealthCheck
+from launchkit.health.interceptor import Health
+from launchkit.health.monitor import HealthMonitor
+from launchkit.metrics import sources as metric_sources
+from launchkit.pipeline.clock import Clock, SystemClock
+from launchkit.pipeline.effects import Backends, Limiter, Steps
+from launchkit.pipeline.exchange import EarlyResponse, Exchange
+from launchkit.pipeline.interceptor import Interceptor, Planner
+from launchkit.pipeline.pipeline import Failures, Pipeline
+from launchkit.place import check_place, no_secret, secret_values
+from launchkit.rate_limit.interceptor import RateLimit
+from launchkit.rate_limit.memory import MemoryLimiter
+from launchkit.read_cache.interceptor import ReadCache
+from launchkit.read_cache.memory import MemoryResponses
+from launchkit.redaction.engine import Redactor
+from launchkit.redaction.logs import install as install_in_logging
+from launchkit.report import startup_lines
+from launchkit.settings import Settings
+from launchkit.timing.endpoint import MetricsEndpoint
+from launchkit.timing.interceptor import Timing
+from launchkit.webhooks.delivery import Handler, Handlers
+from launchkit.webhooks.inbox import SqliteInbox
+from launchkit.webhooks.interceptor import Webhooks
+from launchkit.webhooks.worker import Worker
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from starlette.applications import Starlette
+
+T = TypeVar("T")
+HandlerT = TypeVar("HandlerT", bound=Handler)
+CheckT = TypeVar("CheckT", bound=Callable[[], object])
+
+logger = logging.getLogger("launchkit")
+
+HANDLER_THREADS = 8
+CHECK_THREADS = 4
+"""Threads for the app's sync webhook handlers and health checks in each process; neither holds up the other."""
+
+STOP_SECONDS = 7.0
+"""How long stopping may take: the worker gives handlers three seconds, then releases their deliveries."""
+
+
+class LaunchKit:
+    """Puts every feature that the settings ask for around an app.
+
+    Creating one touches nothing but logging, which is redacted from then on. Background work starts with the app's
+    lifespan, else with the first request, once in each process.
+
+    Args:
+        settings: by default read from the environment.
+        clock: the time; tests give one that stands still.
+
+    Raises:
+        SettingsError: for mistakes in the environment, all at once.
+        StartError: for settings that cannot work in this place.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
+        self.settings = settings = Settings() if settings is None else settings
+        check_place(settings)
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._failures = Failures()
+        self._client = ClientResolver(settings.trusted_proxies)
+        self._access = Access(settings.token, self._client, development=settings.in_development)
+        self._handlers = Handlers()
+        self._around_handler: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
+        self._post_paths: Callable[[], Iterable[str]] = tuple
+        self.redaction = _install_redaction(settings)
+        self.timing = Timing(settings.timing, self._clock, _probe_routes(settings))
+        self.health = HealthMonitor(settings.health, self._clock, self._run_check, self._run_on_loop)
+        self.rate_limit = RateLimit(settings.rate_limit, settings.routes, self._client)
+        self.cache = ReadCache(settings.read_cache, _personal_paths(settings), self._clock)
+        self.webhooks = Webhooks(
+            settings.webhooks, self._clock, self._handlers, self._charge_refused_webhook, self._wake_worker
+        )
+        self._local_limiter = MemoryLimiter(self._clock, settings.rate_limit.max_keys)
+        self._limiter = _shared_limiter(settings, self._clock) or self._local_limiter
+        self._responses = MemoryResponses(settings.read_cache.size, self._clock)
+        self._inbox = SqliteInbox(settings.data_dir / "inbox.sqlite3", self._clock)
+        self._begin_process()
+        _renew_after_fork(self)
+
+    def _begin_process(self) -> None:
+        """Set what belongs to one process: threads, loops, and what runs on them."""
+        self._lock = threading.Lock()
+        self._handler_threads = ThreadPool(HANDLER_THREADS)
+        self._check_threads = ThreadPool(CHECK_THREADS)
+        self._loop_thread = LoopThread()
+        self._server_loop: asyncio.AbstractEventLoop | None = None
+        self._worker: Worker | None = None
+        self._running = False
+        self.pipeline: Pipeline | None = None
+
+    # --- what an app says -------------------------------------------------------------------------------------------
+
+    def install(self, app: Starlette | Flask) -> None:
+        """Put the kit around a FastAPI, Starlette or Flask app, outside of everything else.
+
+        Raises:
+            InstallError: if a kit is installed already, or the app is of another kind: `asgi` and `wsgi` wrap those.
+        """
+        kinds = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(app).__mro__}
+        if "starlette.Starlette" in kinds:
+            from launchkit.adapters import starlette  # the one framework that is there
+
+            starlette.install(app, self)  # type: ignore[arg-type]  # known by its name, so as not to import the others
+            self._post_paths = lambda: post_paths(app)
+        elif "flask.Flask" in kinds:
+            from launchkit.adapters import flask  # see above
+
+            self._around_handler = flask.install(app, self)  # type: ignore[arg-type]  # see above
+            self._post_paths = lambda: flask.post_paths(app)  # type: ignore[arg-type]  # see above
+        else:
+            raise InstallError(
+                f"{type(app).__name__} is no FastAPI, Starlette or Flask app: use app = kit.asgi(app) or kit.wsgi(app)"
+            )
+
+    def asgi(self, app: AsgiApp) -> AsgiAdapter:
+        """Return any ASGI app with the kit around it."""
+        return AsgiAdapter(app, self)
+
+    def wsgi(self, app: WsgiApp) -> WsgiAdapter:
+        """Return any WSGI app with the kit around it."""
+        return WsgiAdapter(app, self)
+
+    def webhook(self, source: str, event: str | None = None) -> Callable[[HandlerT], HandlerT]:
+        """Register a function, sync or async, for the deliveries of a source, or for one kind of event.
+
+        It is called with a `Delivery` after the sender has been answered, and again until it returns.
+
+        Raises:
+            LaunchKitError: if there is a handler for that already.
+            SettingsError: if the source is neither in the settings nor a sender known by name.
+            StartError: in production, if the source has no secret.
+        """
+        known = self.settings.webhooks.sources.get(source)
+        if self.settings.environment == "production" and self.settings.webhooks.enabled and known is None:
+            raise StartError(no_secret(source))
+
+        def register(function: HandlerT) -> HandlerT:
+            self._handlers.add(source, event, function)
+            self.webhooks.compile()
+            self._handlers_changed()
+            return function
+
+        return register
+
+    def health_check(self, name: str, *, required: bool = True) -> Callable[[CheckT], CheckT]:
+        """Register a function, sync or async, that raises or returns False when something the app needs is down.
+
+        Args:
+            name: what it is called in the details.
+            required: whether readiness fails with it; otherwise it only warns.
+
+        Raises:
+            LaunchKitError: if there is a check of that name.
+        """
+
+        def register(function: CheckT) -> CheckT:
+            self.health.checks.add(HealthCheck(name, function, required))
+            return function
+
+        return register
+
+    # --- starting and stopping ---------------------------------------------------------------------------------------
+
+    def start(self) -> Pipeline:
+        """Start in this process, if that has not happened: for a server's post-fork hook, and at the first request.
+
+        Async handlers and checks run on a loop of the kit's own. Never raises.
+        """
+        return self._start(None)
+
+    async def astart(self) -> None:
+        """Start in this process, if that has not happened, with the running loop for async handlers and checks."""
+        self._start(asyncio.get_running_loop())
+
+    def _start(self, server_loop: asyncio.AbstractEventLoop | None) -> Pipeline:
+        with self._lock:
+            pipeline = self.pipeline
+            if pipeline is None:
+                pipeline = self.pipeline = self._assemble()
+                self._announce()
+            if not self._running:
+                self._running = True
+                self._server_loop = server_loop
+                self.health.start()
+                self._start_worker()
+                atexit.register(self.stop)
+        return pipeline
+
+    def _handlers_changed(self) -> None:
+        """Take up a handler that came after the start."""
+        with self._lock:
+            if self.pipeline is not None:
+                self.pipeline = self._assemble()
+            if self._running:
+                self._start_worker()
+
+    def _start_worker(self) -> None:
+        if self._worker is not None or not (self.settings.webhooks.enabled and self._handlers.sources):
+            return
+        self._worker = Worker(
+            self._inbox,
+            self._handlers,
+            self.settings.webhooks,
+            self._clock,
+            self._run_handler,
+            self._around_handler,
+        )
+        self._run_on_loop(self._worker.run())
+
+    def stop(self) -> None:
+        """Stop the background work of this process; deliveries under way are given back. Never raises.
+
+        Not for use on the event loop that the kit was started on: `astop` is.
+        """
+        stopping = self._stop_worker()
+        if stopping is not None:
+            with contextlib.suppress(Exception):
+                stopping.result(STOP_SECONDS)
+        self._close()
+
+    async def astop(self) -> None:
+        """Stop from the event loop; see `stop`."""
+        stopping = self._stop_worker()
+        if stopping is not None:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(STOP_SECONDS):
+                    await asyncio.wrap_future(stopping)
+        await asyncio.to_thread(self._close)
+
+    def _stop_worker(self) -> Future[None] | None:
+        with self._lock:
+            atexit.unregister(self.stop)
+            self._running = False
+            worker, self._worker = self._worker, None
+        if worker is None or (self._server_loop is not None and self._server_loop.is_closed()):
+            return None
+        return self._run_on_loop(worker.stop())
+
+    def _close(self) -> None:
+        with contextlib.suppress(Exception):
+            self._inbox.close()
+        self._loop_thread.stop()
+        self._server_loop = None
+
+    def _run_handler(self, function: Callable[[], T]) -> Future[T]:
+        return self._handler_threads.submit(function)
+
+    def _run_check(self, function: Callable[[], T]) -> Future[T]:
+        return self._check_threads.submit(function)
+
+    def _run_on_loop(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        loop = self._server_loop
+        if loop is not None and not loop.is_closed():
+            return asyncio.run_coroutine_threadsafe(coroutine, loop)
+        return self._loop_thread.run(coroutine)
+
+    # --- assembling ---------------------------------------------------------------------------------------------------
+
+    def _assemble(self) -> Pipeline:
+        backends = Backends(
+            limiter=self._limiter,
+            local_limiter=self._local_limiter,
+            responses=self._responses,
+            inbox=self._inbox,
+            prober=self.health,
+        )
+        return Pipeline(Planner(self._interceptors()), backends, self._failures, self._clock)
+
+    def _interceptors(self) -> list[Interceptor]:
+        """Return what a request goes through, outermost first."""
+        settings = self.settings
+        extra = metric_sources(self.rate_limit, self.cache, self._responses, self.webhooks, self._failures)
+        release = settings.release
+        chain: list[tuple[bool, Interceptor]] = [
+            (settings.timing.enabled, self.timing),
+            (True, RequestId()),
+            (
+                settings.edge.enabled,
+                SecurityHeaders(settings.edge, self._client, production=settings.environment == "production"),
+            ),
+            (settings.timing.enabled, MetricsEndpoint(settings.timing, self.timing, self._access, extra)),
+            (settings.health.enabled, Health(settings.health, self.health, self._access, release, self._p95)),
+            (settings.rate_limit.enabled, self.rate_limit),
+            (True, self.webhooks),
+            (settings.read_cache.enabled, self.cache),
+        ]
+        return [interceptor for enabled, interceptor in chain if enabled]
+
+    def _p95(self) -> dict[str, object]:
+        return {
+            "p95_seconds": {f"{figures.method} {figures.route}": figures.p95 for figures in self.timing.routes()[:20]}
+        }
+
+    def _announce(self) -> None:
+        try:
+            lines = startup_lines(self.settings, self.rate_limit.rules, self.webhooks, self._post_paths())
+            sys.stderr.write("\n".join(lines) + "\n")
+        except Exception as error:  # noqa: BLE001  # routes of an unknown shape, or no stderr, must not stop an app
+            self._failures.report("start-up report", error)
+
+    def _charge_refused_webhook(self, exchange: Exchange) -> Steps[EarlyResponse | None]:
+        if self.settings.rate_limit.enabled:
+            return (yield from self.rate_limit.charge_refused_webhook(exchange))
+        return None
+
+    def _wake_worker(self) -> None:
+        worker = self._worker
+        if worker is not None:
+            worker.wake()
+
+
+def _install_redaction(settings: Settings) -> Redactor | None:
+    redactor = None
+    if settings.redaction.enabled:
+        emails = settings.redaction.emails
+        redactor = Redactor(
+            settings.redaction,
+            mask_emails=settings.environment == "production" if emails is None else emails,
+            values=secret_values(settings),
+        )
+    install_in_logging(redactor, request_id.get)
+    return redactor
+
+
+def _probe_routes(settings: Settings) -> frozenset[str]:
+    health = settings.health
+    return frozenset({health.path, health.live_path, health.ready_path, settings.timing.metrics_path})
+
+
+def _personal_paths(settings: Settings) -> tuple[str, ...]:
+    routes = settings.routes
+    return (
+        *routes.login,
+        *routes.signup,
+        *routes.password_reset,
+        *routes.checkout,
+        *routes.billing,
+        *routes.account,
+    )
+
+
+def _shared_limiter(settings: Settings, clock: Clock) -> Limiter | None:
+    if settings.redis_url is None:
+        return None
+    try:
+        from launchkit.rate_limit.redis import RedisLimiter  # only when the settings ask for it
+        from launchkit.stores.redis import RedisConnections  # see above
+    except ImportError as error:
+        raise StartError("redis_url is set but the redis package is missing: install launchkit[redis]") from error
+    try:
+        return RedisLimiter(RedisConnections(settings.redis_url.get_secret_value(), clock))
+    except ValueError:
+        raise StartError("LAUNCHKIT_REDIS_URL should be like redis://host:6379/0 or rediss://...") from None
+
+
+def _renew_after_fork(kit: LaunchKit) -> None:
+    begin = weakref.WeakMethod(kit._begin_process)  # noqa: SLF001  # the kit's own
+
+    def renew() -> None:
+        method = begin()
+        if method is not None:
+            method()
+
+    os.register_at_fork(after_in_child=renew)

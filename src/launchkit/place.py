@@ -1,0 +1,63 @@
+"""What can be known before the first request about whether these settings can work where the process runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from pydantic import BaseModel, SecretStr
+
+from launchkit.environment import PREFIX
+from launchkit.errors import StartError
+from launchkit.settings import Settings
+
+EPHEMERAL_MARKS = ("DYNO", "K_SERVICE", "RENDER", "VERCEL")
+"""Heroku, Cloud Run, Render and Vercel throw the disk away at every deploy, unless a volume is mounted."""
+
+
+def check_place(settings: Settings) -> None:
+    """Refuse settings under which a production app would lose webhooks or leave them unverified.
+
+    Raises:
+        StartError: naming every such setting and its remedy.
+    """
+    if settings.environment != "production" or not settings.webhooks.enabled:
+        return
+    found = [no_secret(name) for name, source in settings.webhooks.sources.items() if not source.secrets]
+    if settings.webhooks.sources and is_ephemeral(settings):
+        found.append(
+            "webhooks are stored on a disk that this platform throws away at every deploy: mount a volume and set "
+            f"{PREFIX}DATA_DIR to it"
+        )
+    if found:
+        raise StartError("; ".join(found))
+
+
+def no_secret(source: str) -> str:
+    """Return what to say about a webhook source whose signatures nobody can check."""
+    return f"webhook source {source!r} has no secret: set {PREFIX}WEBHOOKS__SOURCES__{source.upper()}__SECRETS"
+
+
+def is_ephemeral(settings: Settings) -> bool:
+    """Tell whether `data_dir` is the default on a platform that does not keep it."""
+    chosen = "data_dir" in settings.model_fields_set
+    return not chosen and any(mark in os.environ for mark in EPHEMERAL_MARKS)
+
+
+def secret_values(model: BaseModel) -> Iterator[str]:
+    """Return the values of all secrets in a settings model."""
+    for name in type(model).model_fields:
+        yield from _secrets_in(getattr(model, name))
+
+
+def _secrets_in(value: object) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        yield from secret_values(value)
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _secrets_in(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _secrets_in(item)

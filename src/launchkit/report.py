@@ -1,0 +1,92 @@
+"""What the kit says at start, in at most twelve lines: what is on, what is off, and what to add."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+
+from launchkit.environment import PREFIX
+from launchkit.pipeline.paths import PathPattern, normalise
+from launchkit.place import no_secret
+from launchkit.rate_limit.rules import Rule
+from launchkit.settings import Settings
+from launchkit.webhooks.interceptor import Webhooks
+
+LONGEST = 12
+
+_LOOKS_LIKE = (
+    ("login", re.compile(r"log-?_?in|sign-?_?in|/token$|/auth$")),
+    ("signup", re.compile(r"sign-?_?up|register")),
+    ("password_reset", re.compile(r"reset|forgot")),
+)
+"""Which preset a POST route is in want of, by its path."""
+
+
+def startup_lines(
+    settings: Settings, rules: Iterable[Rule], webhooks: Webhooks, post_paths: Iterable[str]
+) -> list[str]:
+    """Return the report. `post_paths` are the templates of the app's POST routes."""
+    rules = [rule for rule in rules if rule.patterns]
+    lines = [f"LaunchKit {version('launchkit')}, {settings.environment}"]
+    lines += [f"  on   {text}" for text in _on(settings, rules, webhooks)]
+    lines += [f"  off  {text}" for text in _off(settings, webhooks)]
+    missing = [f"  add  {text}" for text in _unlimited(rules, post_paths)] if settings.rate_limit.enabled else []
+    room = LONGEST - len(lines)
+    if len(missing) > room:
+        missing = [*missing[: room - 1], f"  add  limits for {len(missing) - room + 1} more routes like these"]
+    return lines + missing
+
+
+def _on(settings: Settings, rules: list[Rule], webhooks: Webhooks) -> Iterator[str]:
+    always = [
+        name
+        for name, enabled in (
+            ("request ids", True),
+            (f"timing (p95 target {settings.timing.target * 1000:g} ms)", settings.timing.enabled),
+            ("health", settings.health.enabled),
+            ("redacted logs", settings.redaction.enabled),
+            ("security headers", settings.edge.enabled),
+        )
+        if enabled
+    ]
+    yield ", ".join(always)
+    if settings.rate_limit.enabled and rules:
+        store = "Redis" if settings.redis_url else "each process"
+        yield f"rate limits, counted in {store}: {', '.join(map(_rule, rules))}"
+    if settings.read_cache.enabled and settings.read_cache.rules:
+        yield "read cache: " + ", ".join(
+            f"{' '.join(rule.paths)} ({rule.ttl:g} s)" for rule in settings.read_cache.rules.values()
+        )
+    taken_in = [name for name in webhooks.sources if name not in webhooks.closed]
+    if taken_in:
+        yield f"webhooks, stored in {settings.data_dir}: {', '.join(taken_in)}"
+
+
+def _rule(rule: Rule) -> str:
+    return f"{rule.name} {' '.join(pattern.text for pattern in rule.patterns)}"
+
+
+def _off(settings: Settings, webhooks: Webhooks) -> Iterator[str]:
+    features = ("timing", "health", "redaction", "edge", "rate_limit", "read_cache", "webhooks")
+    disabled = [name for name in features if not getattr(settings, name).enabled]
+    if disabled:
+        yield "by setting: " + ", ".join(disabled)
+    if settings.webhooks.enabled:
+        yield from map(no_secret, webhooks.closed)
+    if settings.token is None:
+        where = " (open to this machine in development)" if settings.in_development else ""
+        yield f"{settings.timing.metrics_path} and health details{where}: set {PREFIX}TOKEN"
+    if settings.read_cache.enabled and not settings.read_cache.rules:
+        yield f"read cache: name what everybody may share, {PREFIX}READ_CACHE__RULES__<NAME>__PATHS=/..."
+
+
+def _unlimited(rules: list[Rule], post_paths: Iterable[str]) -> Iterator[str]:
+    for path in sorted(set(post_paths)):
+        preset = next((name for name, pattern in _LOOKS_LIKE if pattern.search(path.lower())), None)
+        if preset is not None and not any(_covers(pattern, path) for rule in rules for pattern in rule.patterns):
+            yield f"POST {path} has no limit: set {PREFIX}ROUTES__{preset.upper()}={path}"
+
+
+def _covers(pattern: PathPattern, template: str) -> bool:
+    return pattern.text == template or pattern.matches(normalise(template))
