@@ -1,0 +1,53 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launchkit import Settings
+from tests.support.targets import NAMES, Target, build
+
+
+@pytest.fixture(autouse=True)
+def _clean_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test runs in a folder of its own, without settings of the machine's, and leaves logging as it was."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.upper().startswith("LAUNCHKIT_"):
+            monkeypatch.delenv(name)
+    before = logging.Logger.callHandlers
+    yield
+    logging.Logger.callHandlers = before  # type: ignore[method-assign]
+
+
+@pytest.fixture(name="make")
+def _make(tmp_path: Path) -> Iterator[Callable[..., Target]]:
+    """Build an app by its framework's name, with a kit of the given settings."""
+    made: list[Target] = []
+    file = tmp_path / "file.txt"
+    file.write_bytes(b"file " * 5_000)
+
+    def make(name: str, **settings: Any) -> Target:
+        target = build(name, Settings(data_dir=tmp_path / "data", **settings), str(file))
+        made.append(target)
+        return target
+
+    yield make
+    for target in made:
+        target.close()
+
+
+@pytest.fixture(name="target", params=NAMES)
+def _target(request: pytest.FixtureRequest, make: Callable[..., Target]) -> Target:
+    """The conformance app on each framework, with a limited login, a cached path and default settings."""
+    return make(
+        request.param,
+        routes={"login": "/login"},
+        read_cache={"rules": {"counted": {"paths": "/counted"}}},
+    )
