@@ -55,6 +55,7 @@ class ThreadPool:
         while True:
             work = self._work.get()
             work()
+            del work  # what came of it is its caller's to keep
             with self._lock:
                 if self._work.empty():
                     self._idle += 1
@@ -63,26 +64,46 @@ class ThreadPool:
 class LoopThread:
     """An event loop in a daemon thread, started when it is first needed."""
 
+    END_SECONDS: Final = 1.0
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The running loop."""
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="launchkit-loop", daemon=True).start()
-            return self._loop
+        self._running: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the loop and return its future."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        with self._lock:
+            if self._running is None:
+                self._running = self._start()
+            return asyncio.run_coroutine_threadsafe(coroutine, self._running[0])
 
     def stop(self) -> None:
-        """End the loop; a later `run` starts a new one."""
+        """Cancel what still runs and end the loop; a later `run` starts a new one."""
         with self._lock:
-            loop, self._loop = self._loop, None
-        if loop is not None:
+            running, self._running = self._running, None
+        if running is not None:
+            loop, thread = running
             loop.call_soon_threadsafe(loop.stop)
+            thread.join(self.END_SECONDS)
+
+    @staticmethod
+    def _start() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=_serve_loop, args=(loop,), name="launchkit-loop", daemon=True)
+        thread.start()
+        return loop, thread
+
+
+def _serve_loop(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+        loop.run_until_complete(_cancel_all())
+    finally:
+        loop.close()
+
+
+async def _cancel_all() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,70 @@
+# make demo   start the example marketplace and use it as the world would (ONCE=1: end after the report)
+# make test   everything that has to hold: format, lint, types, import contracts, tests, documentation
+# make bench  what the kit costs, as ratios within one run (JSON=1: machine-readable)
+# make format write the format that `make test` checks
+# make docs   write the pages that are generated
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+CHECKED := src tests examples benchmarks tools
+
+.PHONY: demo test lint types contracts pytest lowest bench format docs clean
+
+demo: $(VENV)/demo
+	@ONCE=$(ONCE) $(BIN)/python examples/demo.py
+
+test: lint types contracts pytest lowest
+
+lint: $(VENV)/dev
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/ruff check $(CHECKED)
+
+types: $(VENV)/dev
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+
+contracts: $(VENV)/dev
+	$(BIN)/lint-imports
+
+pytest: $(VENV)/dev
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+lowest: $(VENV)-lowest/dev
+	$(VENV)-lowest/bin/python -m pytest -q -m "not real_server" tests
+
+bench: $(VENV)/dev
+	@$(BIN)/python -m benchmarks $(if $(JSON),--json)
+
+format: $(VENV)/dev
+	$(BIN)/ruff format $(CHECKED)
+	$(BIN)/ruff check --fix $(CHECKED)
+
+docs: $(VENV)/dev
+	$(BIN)/python tools/settings_reference.py > docs/settings.md
+
+clean:
+	rm -rf $(VENV) $(VENV)-lowest .coverage* .mypy_cache .ruff_cache .hypothesis .pytest_cache
+
+$(VENV)/bin/python:
+	@echo "Making the virtual environment with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo: $(VENV)/bin/python pyproject.toml requirements-demo.txt constraints.txt
+	@echo "Installing LaunchKit and what the example needs (a minute the first time) ..."
+	@$(INSTALL) -r requirements-demo.txt -e .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/bin/python pyproject.toml requirements-dev.txt requirements-demo.txt constraints.txt
+	@echo "Installing LaunchKit and its development tools (some minutes the first time) ..."
+	@$(INSTALL) -r requirements-dev.txt -e .
+	@touch $@ $(VENV)/demo
+
+# The lowest versions that pyproject.toml admits, in an environment of their own.
+$(VENV)-lowest/dev: pyproject.toml requirements-dev.txt constraints-lowest.txt
+	@echo "Installing the lowest supported versions ..."
+	@$(PYTHON) -m venv $(VENV)-lowest
+	@$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
+		-r requirements-dev.txt -e .
+	@touch $@
