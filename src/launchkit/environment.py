@@ -11,13 +11,16 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any, get_args, get_origin
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from pydantic_settings import SettingsError as SourceError
 
 from launchkit.errors import Problem
 
@@ -63,6 +66,8 @@ _SAFE_KINDS = frozenset(
 )
 """Kinds of pydantic error whose message is made of the annotation alone."""
 
+_NAMED_FIELD = re.compile(r'field "(\w+)"')
+
 
 class EnvironmentSource(PydanticBaseSettingsSource):
     """Reads `LAUNCHKIT_...` from the environment and `.env` into the nested shape of the settings model.
@@ -105,7 +110,7 @@ def _insert(tree: dict[str, Any], model: type[BaseModel], path: list[str], text:
             return
         section = _section_of(field.annotation)
         if not rest:
-            tree[word] = _decode(text) if section is not None else text
+            tree[word] = _decode(text) if section is not None or _is_table(field.annotation) else text
             return
         if section is None:
             tree["__".join(path[depth:])] = text
@@ -122,21 +127,23 @@ def _insert(tree: dict[str, Any], model: type[BaseModel], path: list[str], text:
 
 
 def _branch(tree: dict[str, Any], word: str) -> dict[str, Any]:
-    branch = tree.get(word)
-    if not isinstance(branch, dict):
-        branch = tree[word] = {}
-    return branch
+    branch = tree.setdefault(word, {})
+    return branch if isinstance(branch, dict) else {}  # no section at all: that is the mistake to report
 
 
 def _section_of(annotation: object) -> tuple[type[BaseModel], bool] | None:
     """Return the model behind a field, and whether it is a table of such models by name."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, False
-    if get_origin(annotation) in (dict, Mapping):
+    if _is_table(annotation):
         inner = get_args(annotation)[1]
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             return inner, True
     return None
+
+
+def _is_table(annotation: object) -> bool:
+    return get_origin(annotation) in (dict, Mapping)
 
 
 def _decode(text: str) -> Any:
@@ -150,13 +157,23 @@ def _decode(text: str) -> Any:
 def problems_of(model: type[BaseModel], error: ValidationError) -> list[Problem]:
     """Turn a validation error into problems with the real variable names and without any value."""
     problems = []
+    is_ours = model.__module__.startswith("launchkit.")
     for item in error.errors(include_url=False, include_input=False, include_context=True):
-        variable = _variable_name(model, item["loc"])
-        message = _message(item, trusted=model.__module__.startswith("launchkit."))
+        location = item["loc"]
+        variable, inner = _place(model, location)
+        message = inner + _message(item, trusted=is_ours)
         if item["type"] == "extra_forbidden":
+            if len(location) == 1 and not is_ours:
+                variable = str(location[0]).upper()  # pydantic-settings passes on whole names from .env
             message += _suggestion(model, variable)
         problems.append(Problem(variable, message))
     return problems
+
+
+def problem_of_source(model: type[BaseModel], error: SourceError) -> Problem:
+    """Turn what pydantic-settings says about text that should have been JSON into a problem."""
+    named = _NAMED_FIELD.search(str(error))
+    return Problem(_variable_name(model, named.groups() if named else ()), _OWN_WORDS["json_invalid"])
 
 
 def _message(item: Mapping[str, Any], *, trusted: bool) -> str:
@@ -171,10 +188,25 @@ def _message(item: Mapping[str, Any], *, trusted: bool) -> str:
     return f"is malformed ({kind})"
 
 
-def _variable_name(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
+def _place(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[str, str]:
+    """Return a variable's name, and the place within its JSON where that is how a section has to be written."""
+    words = [word for word in location if isinstance(word, str) and word != "[key]"]
+    field = model.model_fields.get(words[0]) if words else None
+    if field is not None and _is_choice(field.annotation):
+        return _variable_name(model, words[:1]), ""  # what follows are the kinds that were tried
+    if model.model_config.get("env_nested_delimiter") is None:
+        return _variable_name(model, words[:1]), "".join(f"{word}: " for word in words[1:])
+    return _variable_name(model, words), ""
+
+
+def _is_choice(annotation: object) -> bool:
+    kinds = set(get_args(annotation)) - {type(None)}
+    return get_origin(annotation) in (Union, UnionType) and len(kinds) > 1
+
+
+def _variable_name(model: type[BaseModel], words: Sequence[str]) -> str:
     config = model.model_config
     prefix = str(config.get("env_prefix") or "") if issubclass(model, BaseSettings) else ""
-    words = [word for word in location if isinstance(word, str)]
     if not words:
         return f"{prefix}*".upper()
     field = model.model_fields.get(words[0])
@@ -185,14 +217,20 @@ def _variable_name(model: type[BaseModel], location: tuple[int | str, ...]) -> s
     return prefix.upper() + delimiter.join(word.upper() for word in words)
 
 
-def _alias(field: FieldInfo) -> str | None:
+def aliases_of(field: FieldInfo) -> tuple[str, ...]:
+    """Return the names under which a field is read in place of its own."""
     alias = field.validation_alias
-    if isinstance(alias, AliasChoices):
-        alias = alias.choices[0]
-    return alias if isinstance(alias, str) else None
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    return tuple(choice for choice in choices if isinstance(choice, str))
+
+
+def _alias(field: FieldInfo) -> str | None:
+    return next(iter(aliases_of(field)), None)
 
 
 def _suggestion(model: type[BaseModel], variable: str) -> str:
+    if variable.startswith(PREFIX) and not model.__module__.startswith("launchkit."):
+        return f' of {model.__name__}, which needs extra="ignore" to share a .env'
     known = [_variable_name(model, path) for path in _all_paths(model)]
     close = difflib.get_close_matches(variable, known, n=1, cutoff=0.75)
     return f"; did you mean {close[0]}?" if close else ""

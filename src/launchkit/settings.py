@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal, TypeVar
 import limits
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
 
-from launchkit.environment import PREFIX, EnvironmentSource, problems_of
+from launchkit.environment import PREFIX, EnvironmentSource, aliases_of, problem_of_source, problems_of
 from launchkit.errors import Problem, SettingsError
 from launchkit.pipeline.paths import PathPattern
 
@@ -46,9 +47,11 @@ def _check_path(text: str) -> str:
 
 def _check_limit(text: str) -> str:
     try:
-        limits.parse_many(text)
+        items = limits.parse_many(text)
     except ValueError:
         raise ValueError("should be a limit like 10/minute, 30/10 minutes or 5/minute; 100/hour") from None
+    if any(item.amount < 1 for item in items):
+        raise ValueError("should let at least one request pass")
     return text
 
 
@@ -67,7 +70,7 @@ def _check_network(text: str) -> str:
 def _check_pattern(text: str) -> str:
     try:
         re.compile(text)
-    except re.error:
+    except (re.error, OverflowError, RecursionError):
         raise ValueError("should be a regular expression") from None
     return text
 
@@ -88,9 +91,11 @@ Strings = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Paths = Annotated[tuple[Annotated[str, AfterValidator(_check_path)], ...], BeforeValidator(_split)]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(_check_network)], ...], BeforeValidator(_split)]
 Patterns = Annotated[tuple[Annotated[str, AfterValidator(_check_pattern)], ...], BeforeValidator(_split)]
-HeaderNames = Annotated[tuple[Annotated[str, AfterValidator(_check_header_name)], ...], BeforeValidator(_split)]
+HeaderName = Annotated[str, AfterValidator(_check_header_name)]
+HeaderNames = Annotated[tuple[HeaderName, ...], BeforeValidator(_split)]
 HeaderValue = Annotated[str, AfterValidator(_check_header_value)]
-Secrets = Annotated[tuple[Annotated[SecretStr, Field(min_length=1)], ...], BeforeValidator(_split)]
+Secret = Annotated[SecretStr, Field(min_length=1)]
+Secrets = Annotated[tuple[Secret, ...], BeforeValidator(_split)]
 Limit = Annotated[str, AfterValidator(_check_limit)]
 Path1 = Annotated[str, AfterValidator(_check_path)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -132,7 +137,7 @@ class EdgeSettings(Feature):
 
     hsts_seconds: Annotated[int, Field(ge=0)] = 86_400
     """`max-age` of Strict-Transport-Security over HTTPS in production; 0 sends none (RFC 6797)."""
-    headers: dict[str, HeaderValue] = {}
+    headers: dict[HeaderName, HeaderValue] = {}
     """Further headers for every response that does not have them; a default is replaced by the same name."""
 
 
@@ -347,11 +352,11 @@ class Settings(BaseSettings):
     """What is deployed, such as a commit; shown in health details."""
     data_dir: Path = Path(".launchkit")
     """Folder for what must survive a restart."""
-    redis_url: SecretStr | None = None
+    redis_url: Secret | None = None
     """Redis or Valkey for limits that several processes or machines share."""
     trusted_proxies: Networks = ()
     """Networks of the proxies in front, from which X-Forwarded-For is believed; `private` means all private ones."""
-    token: SecretStr | None = None
+    token: Secret | None = None
     """Opens `/metrics` and health details, as `Authorization: Bearer ...`."""
     routes: Routes = Routes()
     """The paths that matter."""
@@ -418,6 +423,8 @@ def load_settings(app_settings: type[AppT], **values: object) -> tuple[Settings,
         app = app_settings(**_plain_values(app_settings))
     except ValidationError as error:
         problems.extend(problems_of(app_settings, error))
+    except SourceError as error:
+        problems.append(problem_of_source(app_settings, error))
     if kit is None or app is None:
         raise SettingsError(problems)
     return kit, app
@@ -427,4 +434,5 @@ def _plain_values(model: type[BaseModel]) -> dict[str, Any]:
     if issubclass(model, BaseSettings):
         return {}
     upper = {name.upper(): text for name, text in os.environ.items()}
-    return {name: upper[name.upper()] for name in model.model_fields if name.upper() in upper}
+    names = [word for name, field in model.model_fields.items() for word in aliases_of(field) or (name,)]
+    return {name: upper[name.upper()] for name in names if name.upper() in upper}

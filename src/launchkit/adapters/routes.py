@@ -90,10 +90,7 @@ def _post_paths(app: object, prefix: str) -> Iterator[str]:
     for route in _routes(app):
         contexts = getattr(route, "effective_route_contexts", None)  # FastAPI's included routers
         for one in contexts() if callable(contexts) else (route,):
-            path = _template(one)
-            if path is None:
-                continue
             if "POST" in (getattr(one, "methods", None) or ()):
-                yield prefix + path
+                yield f"{prefix}{_template(one) or ''}"
             elif hasattr(one, "routes"):
-                yield from _post_paths(one, prefix + path.rstrip("/"))
+                yield from _post_paths(one, prefix + str(getattr(one, "path", "")))

@@ -6,6 +6,7 @@ sent only in production, over HTTPS, and to hosts other than this machine (RFC 6
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from launchkit.edge.client import ClientResolver
@@ -19,7 +20,7 @@ DEFAULTS: Final = {
     "referrer-policy": "strict-origin-when-cross-origin",
 }
 _UPGRADE: Final[Header] = (b"content-security-policy", b"upgrade-insecure-requests")
-_LOCAL_HOSTS: Final = (b"localhost", b"127.0.0.1", b"[::1]")
+_names_this_machine = re.compile(rb"(?:localhost|127\.0\.0\.1|\[::1\])(?::\d*)?", re.IGNORECASE).fullmatch
 
 
 class SecurityHeaders(Interceptor):
@@ -42,5 +43,4 @@ class SecurityHeaders(Interceptor):
 
 
 def _is_local_host(exchange: Exchange) -> bool:
-    host = exchange.header(b"host") or b""
-    return host.lower().startswith(_LOCAL_HOSTS)
+    return _names_this_machine(exchange.header(b"host") or b"") is not None

@@ -110,7 +110,7 @@ class Planner:
         self._interceptors = tuple(interceptors)
         self._paths = PathTable(pattern for one in self._interceptors for pattern in one.patterns)
         self._by_match: dict[tuple[str, frozenset[PathPattern]], Plan] = {}
-        self.table: dict[tuple[str, str], Plan] = {}
+        self.table: dict[tuple[str, ...], Plan] = {}
 
     def plan(self, method: str, path: str, mount: str = "") -> Plan:
         """Return the plan for a request.
@@ -118,7 +118,7 @@ class Planner:
         `path` includes `mount`, the prefix under which the app is served; patterns match with and without it, so that
         a rule holds whether it was written as the app or as the browser sees the path.
         """
-        key = (method, path) if not mount else (method, f"{mount}\n{path}")
+        key = (method, path) if not mount else (method, path, mount)
         plan = self.table.get(key)
         if plan is None:
             plan = self._match(method if method in METHODS else "_OTHER", path, mount)

@@ -38,7 +38,7 @@ class PathPattern:
             raise ValueError("a path has no query or fragment: leave out everything from ? or # on")
         if "{" in literal or "}" in literal:
             raise ValueError("a parameter is written {name} and stands for one path segment")
-        if "*" in (literal.removesuffix("/*")):
+        if "*" in _PARAMETER.sub("", text.removesuffix("/*")):
             raise ValueError("a star stands only at the end, after a slash, like /api/*")
         self.text = text
         self.exact = None if "{" in text or text.endswith("/*") else normalise(text)

@@ -6,6 +6,7 @@ hook, unless the interceptor's `on_failure` says otherwise.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import Counter
@@ -43,11 +44,12 @@ class Failures:
             first = kind not in self._logged
             self._logged.add(kind)
         if first:
-            logger.error(
-                "%s failed; requests go on without it. Further errors of this kind are only counted.",
-                name,
-                exc_info=error,
-            )
+            with contextlib.suppress(Exception):  # an app's logging may be what is broken
+                logger.error(
+                    "%s failed; requests go on without it. Further errors of this kind are only counted.",
+                    name,
+                    exc_info=error,
+                )
 
 
 class Pipeline:

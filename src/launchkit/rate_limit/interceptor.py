@@ -11,6 +11,7 @@ The rules:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -144,10 +145,8 @@ class LimitedRoute(Interceptor):
 
 def _give_back(refunds: list[Refund]) -> Steps[None]:
     for refund in refunds:
-        try:
+        with contextlib.suppress(StoreDown):  # the next may be a local one
             yield from refund
-        except StoreDown:
-            return
 
 
 def _strictest(rules: tuple[Rule, ...]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import limits
 
@@ -40,7 +40,7 @@ class Rule:
 
     def key(self, window: Window, address: str) -> str:
         """Return the bucket's key: no two rules, windows or addresses share one."""
-        return f"{quote(self.name, safe='')}:{window.amount}:{window.seconds:g}:{window.refunded:d}:{address}"
+        return f"{quote(self.name, safe='')}:{window.amount}:{window.seconds}:{window.refunded:d}:{address}"
 
 
 def compile_rules(settings: RateLimitSettings, routes: Routes) -> tuple[Rule, ...]:
@@ -97,7 +97,7 @@ def _own(name: str, rule: RateLimitRule) -> Rule:
 
 def windows(text: str, *, refunded: bool = False) -> tuple[Window, ...]:
     """Read limits in the notation of the `limits` package: `10/minute`, `30/10 minutes; 100/day`."""
-    return tuple(Window(item.amount, item.get_expiry(), refunded) for item in limits.parse_many(text))
+    return tuple(dict.fromkeys(Window(item.amount, item.get_expiry(), refunded) for item in limits.parse_many(text)))
 
 
 def matching(rules: Iterable[Rule], method: str, matched: frozenset[PathPattern]) -> tuple[Rule, ...]:
@@ -116,16 +116,16 @@ def is_answer_success(exchange: Exchange) -> bool:
         return media_type == b"application/json" or media_type.endswith(b"+json")
     if 300 <= exchange.status < 400:
         location = (exchange.response_header(b"location") or b"").decode("latin-1")
-        path = _path_of(location)
-        return path is not None and normalise(path) != normalise(exchange.path)
+        return location != "" and _leads_elsewhere(location, normalise(exchange.path))
     return False
 
 
-def _path_of(location: str) -> str | None:
+def _leads_elsewhere(location: str, path: str) -> bool:
     try:
-        return urlsplit(location).path or None
+        target = urlsplit(urljoin(quote(path), location)).path
     except ValueError:
-        return None
+        return False
+    return normalise(unquote(target)) != path
 
 
 def is_accepted(exchange: Exchange) -> bool:
