@@ -1,0 +1,1 @@
+"""Keeps secrets out of logs: rules, the engine, and its place in logging."""

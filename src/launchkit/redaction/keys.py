@@ -1,0 +1,106 @@
+"""Which key names hold secrets.
+
+A name is split into words at `_`, `-`, `.` and capitals, and judged by the words: substrings would take `tokenization`
+and `postcode` for secrets. The first of these that applies decides:
+
+1. a name the app has listed, or one that ends with it;
+2. `Authorization` and cookies, whose values have a grammar;
+3. an ending that is always secret (`api_key`), then one that never is (`password_length`, `eos_token`, `cache_key`);
+4. a word that is secret anywhere (`password`), also grown together (`dbpassword`);
+5. `access_token`, `smtp_pass`: secret after another word;
+6. `token`, `key`, `code`, ...: secret if the value looks random.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from launchkit.redaction import rules
+
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a key holds: the id of the rule, and whether any value of it is secret or only one that looks random."""
+
+    rule: str
+    certain: bool = True
+
+
+LONGEST_KEY: Final = 96
+"""Characters at the end of a key name that are looked at."""
+
+AUTHORIZATION: Final = Kind("authorization")
+"""Credentials behind a scheme, which stays readable (RFC 9110 section 11.6.2)."""
+
+COOKIE: Final = Kind("cookie")
+"""Pairs of names and values (RFC 6265), hidden together."""
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """Split a key name into lower-case words. gunicorn's `{x-api-key}i` is the header's name."""
+    return tuple(word.lower() for word in _WORD.findall(name.partition("}")[0]))
+
+
+class KeyNames:
+    """Tells secret key names from others; knows those of the rule set and `extra` ones.
+
+    `kind` returns what a key of some name holds, None for nothing secret, and remembers the latest names.
+    """
+
+    MEMORY: Final = 4096
+
+    def __init__(self, extra: Iterable[str] = ()) -> None:
+        self._extra = tuple(words for name in extra if (words := words_of(name)))
+        self.triggers: tuple[str, ...] = tuple(
+            dict.fromkeys((*rules.KEY_TRIGGERS, *(words[-1] for words in self._extra)))
+        )
+        self.kind = lru_cache(self.MEMORY)(self._judge)
+
+    def _judge(self, name: str) -> Kind | None:
+        words = words_of(name)
+        if not words:
+            return None
+        if any(words[-len(extra) :] == extra for extra in self._extra):
+            return Kind("key")
+        if words[-1] == "authorization":
+            return AUTHORIZATION
+        if words[-1] in ("cookie", "cookies"):
+            return COOKIE
+        ending = rules.SECRET_ENDINGS.get(words[-2:])
+        if ending is not None:
+            return Kind(ending)
+        if _ends_harmless(words):
+            return None
+        return _by_words(words)
+
+
+def _ends_harmless(words: tuple[str, ...]) -> bool:
+    *before, last = words
+    if words[-2:] == ("session", "id"):
+        return False
+    if last in rules.HARMLESS_ENDINGS or (last == "code" and before):  # status_code, country_code
+        return True
+    if last == "token":
+        return not rules.HARMLESS_TOKENS.isdisjoint(before)
+    return last == "key" and not rules.HARMLESS_KEYS.isdisjoint(before)
+
+
+def _by_words(words: tuple[str, ...]) -> Kind | None:
+    for word in words:
+        if word in rules.SECRET_WORDS:
+            return Kind(rules.SECRET_WORDS[word])
+    last = words[-1]
+    for compound, rule in rules.SECRET_COMPOUNDS.items():
+        if last.endswith(compound):
+            return Kind(rule)
+    if len(words) > 1 and last in rules.QUALIFIED_WORDS:
+        return Kind(rules.QUALIFIED_WORDS[last])
+    if words[-2:] == ("session", "id"):
+        return Kind("session", certain=False)
+    return Kind(rules.WEAK_WORDS[last], certain=False) if last in rules.WEAK_WORDS else None
