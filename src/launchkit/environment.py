@@ -157,13 +157,13 @@ def _decode(text: str) -> Any:
 def problems_of(model: type[BaseModel], error: ValidationError) -> list[Problem]:
     """Turn a validation error into problems with the real variable names and without any value."""
     problems = []
-    is_ours = model.__module__.startswith("launchkit.")
+    trusted = model.__module__.startswith("launchkit.")
     for item in error.errors(include_url=False, include_input=False, include_context=True):
         location = item["loc"]
         variable, inner = _place(model, location)
-        message = inner + _message(item, trusted=is_ours)
+        message = inner + _message(item, trusted=trusted)
         if item["type"] == "extra_forbidden":
-            if len(location) == 1 and not is_ours:
+            if len(location) == 1 and not _is_ours(model):
                 variable = str(location[0]).upper()  # pydantic-settings passes on whole names from .env
             message += _suggestion(model, variable)
         problems.append(Problem(variable, message))
@@ -228,8 +228,12 @@ def _alias(field: FieldInfo) -> str | None:
     return next(iter(aliases_of(field)), None)
 
 
+def _is_ours(model: type[BaseModel]) -> bool:
+    return any(kind.__module__ == "launchkit.settings" for kind in model.__mro__)
+
+
 def _suggestion(model: type[BaseModel], variable: str) -> str:
-    if variable.startswith(PREFIX) and not model.__module__.startswith("launchkit."):
+    if variable.startswith(PREFIX) and not _is_ours(model):
         return f' of {model.__name__}, which needs extra="ignore" to share a .env'
     known = [_variable_name(model, path) for path in _all_paths(model)]
     close = difflib.get_close_matches(variable, known, n=1, cutoff=0.75)

@@ -93,7 +93,9 @@ class LaunchKit:
         self._handlers = Handlers()
         self._around_handler: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
         self._post_paths: Callable[[], Iterable[str]] = tuple
-        self.redaction = _install_redaction(settings)
+        self.redaction = _redactor(settings)
+        uninstall = install_in_logging(self.redaction, request_id.get)
+        weakref.finalize(self, uninstall).atexit = False  # what is logged at exit is redacted too
         self.timing = Timing(settings.timing, self._clock, _probe_routes(settings))
         self.health = HealthMonitor(settings.health, self._clock, self._run_check, self._run_on_loop)
         self.rate_limit = RateLimit(settings.rate_limit, settings.routes, self._client)
@@ -340,17 +342,15 @@ class LaunchKit:
             worker.wake()
 
 
-def _install_redaction(settings: Settings) -> Redactor | None:
-    redactor = None
-    if settings.redaction.enabled:
-        emails = settings.redaction.emails
-        redactor = Redactor(
-            settings.redaction,
-            mask_emails=settings.environment == "production" if emails is None else emails,
-            values=secret_values(settings),
-        )
-    install_in_logging(redactor, request_id.get)
-    return redactor
+def _redactor(settings: Settings) -> Redactor | None:
+    if not settings.redaction.enabled:
+        return None
+    emails = settings.redaction.emails
+    return Redactor(
+        settings.redaction,
+        mask_emails=settings.environment == "production" if emails is None else emails,
+        values=secret_values(settings),
+    )
 
 
 def _probe_routes(settings: Settings) -> frozenset[str]:

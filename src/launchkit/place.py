@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
@@ -45,14 +46,15 @@ def is_ephemeral(settings: Settings) -> bool:
 
 
 def secret_values(model: BaseModel) -> Iterator[str]:
-    """Return the values of all secrets in a settings model."""
+    """Return the values of all secrets in a settings model; of a URL only the password, so that its host shows."""
     for name in type(model).model_fields:
         yield from _secrets_in(getattr(model, name))
 
 
 def _secrets_in(value: object) -> Iterator[str]:
     if isinstance(value, SecretStr):
-        yield value.get_secret_value()
+        text = value.get_secret_value()
+        yield (urlsplit(text).password or "") if "://" in text else text
     elif isinstance(value, BaseModel):
         yield from secret_values(value)
     elif isinstance(value, tuple):

@@ -88,8 +88,8 @@ def post_paths(app: object) -> Iterator[str]:
 
 def _post_paths(app: object, prefix: str) -> Iterator[str]:
     for route in _routes(app):
-        contexts = getattr(route, "effective_route_contexts", None)  # FastAPI's included routers
-        for one in contexts() if callable(contexts) else (route,):
+        contexts: Any = getattr(route, "effective_route_contexts", None)  # FastAPI's included routers
+        for one in (route,) if contexts is None else contexts():
             if "POST" in (getattr(one, "methods", None) or ()):
                 yield f"{prefix}{_template(one) or ''}"
             elif hasattr(one, "routes"):

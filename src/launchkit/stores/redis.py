@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import redis
 import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -85,7 +86,7 @@ class RedisConnections:
                 timeout=self.BUDGET,
                 socket_timeout=self.BUDGET,
                 socket_connect_timeout=self.BUDGET,
-                retry=redis.asyncio.retry.Retry(NoBackoff(), 0),
+                retry=AsyncRetry(NoBackoff(), 0),
             )
             client = self._clients[loop] = redis.asyncio.Redis(connection_pool=pool)
         return client
