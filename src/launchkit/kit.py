@@ -94,8 +94,7 @@ class LaunchKit:
         self._around_handler: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
         self._post_paths: Callable[[], Iterable[str]] = tuple
         self.redaction = _redactor(settings)
-        uninstall = install_in_logging(self.redaction, request_id.get)
-        weakref.finalize(self, uninstall).atexit = False  # what is logged at exit is redacted too
+        install_in_logging(self.redaction, request_id.get)  # for good: what is logged after the stop is redacted too
         self.timing = Timing(settings.timing, self._clock, _probe_routes(settings))
         self.health = HealthMonitor(settings.health, self._clock, self._run_check, self._run_on_loop)
         self.rate_limit = RateLimit(settings.rate_limit, settings.routes, self._client)

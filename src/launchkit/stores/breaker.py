@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from typing import Final
 
 from launchkit.pipeline.clock import Clock
@@ -24,7 +23,6 @@ class Breaker:
     def __init__(self, name: str, clock: Clock) -> None:
         self._name = name
         self._now = clock.monotonic
-        self._lock = threading.Lock()
         self._down = False
         self._try_again_at = 0.0
 
@@ -39,9 +37,7 @@ class Breaker:
         Raises:
             StoreDown: while the store is left alone.
         """
-        if not self._down:
-            return
-        with self._lock:
+        if self._down:
             now = self._now()
             if now < self._try_again_at:
                 raise StoreDown(self._name)
@@ -49,17 +45,13 @@ class Breaker:
 
     def succeeded(self) -> None:
         """The store has answered."""
-        if self._down and self._change(down=False):
+        if self._down:
+            self._down = False
             logger.warning("%s is back.", self._name)
 
     def failed(self, error: Exception) -> None:
         """The store has not answered within its budget."""
         self._try_again_at = self._now() + self.COOLDOWN
-        if self._change(down=True):
+        if not self._down:
+            self._down = True
             logger.error("%s is down (%s); it is tried again every second.", self._name, type(error).__name__)
-
-    def _change(self, *, down: bool) -> bool:
-        """Take note of the state, and tell whether it is another one than before."""
-        with self._lock:
-            changed, self._down = self._down is not down, down
-            return changed
