@@ -58,7 +58,7 @@ def _on(settings: Settings, rules: list[Rule], webhooks: Webhooks) -> Iterator[s
         yield "read cache: " + ", ".join(
             f"{' '.join(rule.paths)} ({rule.ttl:g} s)" for rule in settings.read_cache.rules.values()
         )
-    taken_in = [name for name in webhooks.sources if name not in webhooks.closed]
+    taken_in = [f"{name} at {path}" for name, path in webhooks.sources.items() if name not in webhooks.closed]
     if taken_in:
         yield f"webhooks, stored in {settings.data_dir}: {', '.join(taken_in)}"
 

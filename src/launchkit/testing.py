@@ -1,8 +1,12 @@
-"""What an app's own tests need: time that stands still."""
+"""What an app's own tests need: time that stands still, and deliveries with a good signature."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from launchkit.webhooks.signatures import sign
+
+__all__ = ["FrozenClock", "sign"]
 
 
 @dataclass(slots=True)

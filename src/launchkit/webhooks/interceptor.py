@@ -63,9 +63,9 @@ class Webhooks(Interceptor):
         self._build({name: WebhookSource() for name in sorted(self._handlers.sources)} | self._settings.sources)
 
     @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of all sources."""
-        return tuple(intake.source.name for intake in self._intakes.values())
+    def sources(self) -> dict[str, str]:
+        """The names of all sources, each with its path."""
+        return {intake.source.name: pattern.text for pattern, intake in self._intakes.items()}
 
     @property
     def closed(self) -> dict[str, str]:
