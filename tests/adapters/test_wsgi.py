@@ -224,3 +224,15 @@ def test_an_inner_kit_passes_through_under_wsgi(make: Callable[..., Target]) -> 
     reply = WsgiClient(target.kit.wsgi(target.client.app)).request("GET", "/hello")
     assert len(reply.header_values("x-request-id")) == 1
     assert [figures.count for figures in target.kit.timing.routes()] == [1]
+
+
+def test_what_is_against_the_rules_is_left_to_the_server(host: PipelineHost) -> None:
+    """A header outside of Latin-1 or a status without a number passes as the app gave it."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("Fine", [("X-Snowman", "\u2603")])
+        return [b""]
+
+    host.client.app.app = app
+    _, started = call(host.client.app, PATH_INFO="/\u2603", HTTP_X_SNOWMAN="\u2603")
+    assert started == [("Fine", [("X-Snowman", "\u2603")])]

@@ -108,20 +108,20 @@ class WsgiExchange(Exchange):
     def query(self) -> bytes:
         """The query string as received."""
         query: str = self._environ.get("QUERY_STRING", "")
-        return query.encode("latin-1")
+        return _encode(query)
 
     @property
     def target(self) -> bytes:
         """The path as received, where the server tells; else encoded anew."""
         raw: str | None = self._environ.get("RAW_URI") or self._environ.get("REQUEST_URI")
         if raw is not None and raw.startswith("/"):
-            return raw.partition("?")[0].encode("latin-1")
+            return _encode(raw.partition("?")[0])
         return quote(self.path, safe="/:@!$&'()*+,;=~").encode("ascii")
 
     def header(self, name: bytes) -> bytes | None:
         """Return one request header; servers join what was sent several times."""
         value: str | None = self._environ.get(_environ_key(name))
-        return None if value is None else value.encode("latin-1")
+        return None if value is None else _encode(value)
 
     def header_values(self, name: bytes) -> list[bytes]:
         """Return the joined value of a request header, if there is one."""
@@ -132,9 +132,9 @@ class WsgiExchange(Exchange):
         """Return all request headers."""
         for key, value in self._environ.items():
             if key.startswith("HTTP_"):
-                yield key[5:].replace("_", "-").lower().encode("latin-1"), value.encode("latin-1")
+                yield _encode(key[5:].replace("_", "-").lower()), _encode(value)
             elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
-                yield key.replace("_", "-").lower().encode("latin-1"), value.encode("latin-1")
+                yield _encode(key.replace("_", "-").lower()), _encode(value)
 
     def hide_request_headers(self, names: frozenset[bytes]) -> None:
         """Take headers out of the environ that the app is given."""
@@ -192,8 +192,8 @@ class WsgiExchange(Exchange):
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None) -> Write:
         """Take the status line and headers on their way to the server."""
-        self.status = int(status[:3])
-        self.response_headers = [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in headers]
+        self.status = int(status[:3]) if status[:3].isdecimal() else 0
+        self.response_headers = [(_encode(key.lower()), _encode(value)) for key, value in headers]
         self._response_names = None
         if self.route is None:
             self.route = self._route()
@@ -379,9 +379,14 @@ def _read_up_to(stream: Any, size: int) -> bytes:
     return b"".join(parts)
 
 
+def _encode(text: str) -> bytes:
+    """Return the bytes that a PEP 3333 string holds; what cannot be one is for the server to refuse, not for us."""
+    return text.encode("latin-1", "replace")
+
+
 def _decode(text: str) -> str:
     """Return a PEP 3333 string, which holds bytes, as the text that the bytes encode."""
-    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "replace")
+    return text if text.isascii() else _encode(text).decode("utf-8", "replace")
 
 
 _ENVIRON_KEYS: dict[bytes, str] = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
