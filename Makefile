@@ -42,7 +42,8 @@ format: $(VENV)/dev
 	$(BIN)/ruff check --fix $(CHECKED)
 
 docs: $(VENV)/dev
-	$(BIN)/python tools/settings_reference.py > docs/settings.md
+	$(BIN)/python tools/settings_reference.py > docs/settings.md.new
+	mv docs/settings.md.new docs/settings.md
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest .coverage* .mypy_cache .ruff_cache .hypothesis .pytest_cache

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from launchkit.adapters.asgi import App as AsgiApp
 from launchkit.adapters.asgi import AsgiAdapter
-from launchkit.adapters.routes import post_paths
+from launchkit.adapters.routes import AppRoute, app_routes
 from launchkit.adapters.wsgi import App as WsgiApp
 from launchkit.adapters.wsgi import WsgiAdapter
 from launchkit.background import LoopThread, ThreadPool
@@ -92,7 +92,7 @@ class LaunchKit:
         self._access = Access(settings.token, self._client, development=settings.in_development)
         self._handlers = Handlers()
         self._around_handler: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
-        self._post_paths: Callable[[], Iterable[str]] = tuple
+        self._app_routes: Callable[[], Iterable[AppRoute]] = tuple
         self.redaction = _redactor(settings)
         install_in_logging(self.redaction, request_id.get)  # for good: what is logged after the stop is redacted too
         self.timing = Timing(settings.timing, self._clock, _probe_routes(settings))
@@ -105,7 +105,8 @@ class LaunchKit:
         self._local_limiter = MemoryLimiter(self._clock, settings.rate_limit.max_keys)
         self._limiter = _shared_limiter(settings, self._clock) or self._local_limiter
         self._responses = MemoryResponses(settings.read_cache.size, self._clock)
-        self._inbox = SqliteInbox(settings.data_dir / "inbox.sqlite3", self._clock)
+        self._inbox_file = settings.data_dir / "inbox.sqlite3"
+        self._inbox = SqliteInbox(self._inbox_file, self._clock)
         self._begin_process()
         _renew_after_fork(self)
 
@@ -133,12 +134,12 @@ class LaunchKit:
             from launchkit.adapters import starlette  # the one framework that is there
 
             starlette.install(app, self)  # type: ignore[arg-type]  # known by its name, so as not to import the others
-            self._post_paths = lambda: post_paths(app)
+            self._app_routes = lambda: app_routes(app)
         elif "flask.Flask" in kinds:
             from launchkit.adapters import flask  # see above
 
             self._around_handler = flask.install(app, self)  # type: ignore[arg-type]  # see above
-            self._post_paths = lambda: flask.post_paths(app)  # type: ignore[arg-type]  # see above
+            self._app_routes = lambda: flask.app_routes(app)  # type: ignore[arg-type]  # see above
         else:
             raise InstallError(
                 f"{type(app).__name__} is no FastAPI, Starlette or Flask app: use app = kit.asgi(app) or kit.wsgi(app)"
@@ -227,7 +228,8 @@ class LaunchKit:
                 self._start_worker()
 
     def _start_worker(self) -> None:
-        if self._worker is not None or not (self.settings.webhooks.enabled and self._handlers.sources):
+        open_sources = self._handlers.sources - self.webhooks.closed.keys()
+        if self._worker is not None or not (open_sources or self._inbox_file.exists()):
             return
         self._worker = Worker(
             self._inbox,
@@ -325,7 +327,7 @@ class LaunchKit:
 
     def _announce(self) -> None:
         try:
-            lines = startup_lines(self.settings, self.rate_limit.rules, self.webhooks, self._post_paths())
+            lines = startup_lines(self.settings, self.rate_limit.rules, self.webhooks, self._app_routes())
             sys.stderr.write("\n".join(lines) + "\n")
         except Exception as error:  # noqa: BLE001  # routes of an unknown shape, or no stderr, must not stop an app
             self._failures.report("start-up report", error)

@@ -24,18 +24,20 @@ _LOOKS_LIKE = (
 
 
 def startup_lines(
-    settings: Settings, rules: Iterable[Rule], webhooks: Webhooks, post_paths: Iterable[str]
+    settings: Settings, rules: Iterable[Rule], webhooks: Webhooks, routes: Iterable[tuple[frozenset[str], str]]
 ) -> list[str]:
-    """Return the report. `post_paths` are the templates of the app's POST routes."""
+    """Return the report. `routes` are the methods and templates of the app's routes."""
     rules = [rule for rule in rules if rule.patterns]
+    routes = list(routes)
     lines = [f"LaunchKit {version('launchkit')}, {settings.environment}"]
     lines += [f"  on   {text}" for text in _on(settings, rules, webhooks)]
     lines += [f"  off  {text}" for text in _off(settings, webhooks)]
-    missing = [f"  add  {text}" for text in _unlimited(rules, post_paths)] if settings.rate_limit.enabled else []
+    lines += [f"  off  {text}" for text in _taken_over(settings, routes)]
+    missing = [f"  add  {text}" for text in _unlimited(rules, routes)] if settings.rate_limit.enabled else []
     room = LONGEST - len(lines)
     if len(missing) > room:
-        missing = [*missing[: room - 1], f"  add  limits for {len(missing) - room + 1} more routes like these"]
-    return lines + missing
+        missing = [*missing[: max(room - 1, 0)], f"  add  limits for {len(missing) - room + 1} more routes like these"]
+    return [*lines[: LONGEST - len(missing)], *missing]
 
 
 def _on(settings: Settings, rules: list[Rule], webhooks: Webhooks) -> Iterator[str]:
@@ -81,8 +83,22 @@ def _off(settings: Settings, webhooks: Webhooks) -> Iterator[str]:
         yield f"read cache: name what everybody may share, {PREFIX}READ_CACHE__RULES__<NAME>__PATHS=/..."
 
 
-def _unlimited(rules: list[Rule], post_paths: Iterable[str]) -> Iterator[str]:
-    for path in sorted(set(post_paths)):
+def _taken_over(settings: Settings, routes: list[tuple[frozenset[str], str]]) -> Iterator[str]:
+    health, timing = settings.health, settings.timing
+    ours = {
+        health.path: (health.enabled, "HEALTH__PATH"),
+        health.live_path: (health.enabled, "HEALTH__LIVE_PATH"),
+        health.ready_path: (health.enabled, "HEALTH__READY_PATH"),
+        timing.metrics_path: (timing.enabled, "TIMING__METRICS_PATH"),
+    }
+    for path in sorted({path for methods, path in routes if "GET" in methods} & ours.keys()):
+        enabled, name = ours[path]
+        if enabled:
+            yield f"the app's own {path}, which LaunchKit answers: set {PREFIX}{name} to another path"
+
+
+def _unlimited(rules: list[Rule], routes: list[tuple[frozenset[str], str]]) -> Iterator[str]:
+    for path in sorted({path for methods, path in routes if "POST" in methods}):
         preset = next((name for name, pattern in _LOOKS_LIKE if pattern.search(path.lower())), None)
         if preset is not None and not any(_covers(pattern, path) for rule in rules for pattern in rule.patterns):
             yield f"POST {path} has no limit: set {PREFIX}ROUTES__{preset.upper()}={path}"

@@ -89,6 +89,7 @@ def _check_header_value(text: str) -> str:
 
 Strings = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Paths = Annotated[tuple[Annotated[str, AfterValidator(_check_path)], ...], BeforeValidator(_split)]
+SomePaths = Annotated[Paths, Field(min_length=1)]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(_check_network)], ...], BeforeValidator(_split)]
 Patterns = Annotated[tuple[Annotated[str, AfterValidator(_check_pattern)], ...], BeforeValidator(_split)]
 HeaderName = Annotated[str, AfterValidator(_check_header_name)]
@@ -144,7 +145,7 @@ class EdgeSettings(Feature):
 class RateLimitRule(Section):
     """One limit for some paths, counted by client address."""
 
-    paths: Paths = ()
+    paths: SomePaths
     """Exact, with `{parameters}`, or `/below/*`. All paths of a rule share one count."""
     methods: Strings = ("POST",)
     """Methods that count; an empty list means every one but OPTIONS."""
@@ -219,7 +220,7 @@ class RateLimitSettings(Feature):
 class CacheRule(Section):
     """One rule for paths whose GET responses everybody may share."""
 
-    paths: Paths
+    paths: SomePaths
     """Exact, with `{parameters}`, or `/below/*`."""
     ttl: Seconds = 30
     """Seconds for which a stored response is fresh, unless the response says otherwise."""

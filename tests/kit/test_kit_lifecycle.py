@@ -466,3 +466,27 @@ def test_wsgi_apps_stop_at_exit(make: Callable[..., Target]) -> None:
     target.kit.stop()
     target.kit.stop()
     assert WsgiClient(target.client.app).request("GET", "/hello").status == 200
+
+
+@pytest.mark.parametrize("app", [FastAPI(), Flask(__name__)], ids=["fastapi", "flask"])
+def test_the_report_names_pages_of_the_apps_that_the_kit_answers(
+    capsys: pytest.CaptureFixture[str], app: FastAPI | Flask
+) -> None:
+    """Otherwise they would be gone without a word."""
+    app.get("/health")(login)
+    app.get("/metrics")(login)
+    kit = LaunchKit(Settings(timing={"enabled": False}))
+    kit.install(app)
+    kit.start()
+    kit.stop()
+    report = capsys.readouterr().err
+    assert "the app's own /health, which LaunchKit answers: set LAUNCHKIT_HEALTH__PATH" in report
+    assert "/metrics, which" not in report
+
+
+def test_no_file_is_made_for_webhooks_that_nobody_can_send(make: Callable[..., Target], tmp_path: Path) -> None:
+    """A source without a secret takes nothing in."""
+    target = make("wsgi")
+    target.kit.webhook("stripe")(Handled())
+    assert target.request("POST", "/webhooks/stripe", body=event()).status == 503
+    assert not (tmp_path / "data").exists()

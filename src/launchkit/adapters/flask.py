@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from flask import Flask
 
 from launchkit.adapters.host import Host
+from launchkit.adapters.routes import AppRoute
 from launchkit.adapters.wsgi import WsgiAdapter
 from launchkit.errors import InstallError
 
@@ -25,8 +26,7 @@ def install(app: Flask, host: Host) -> Callable[[], AbstractContextManager[objec
     return app.app_context
 
 
-def post_paths(app: Flask) -> Iterator[str]:
-    """Return the templates of the app's POST routes."""
+def app_routes(app: Flask) -> Iterator[AppRoute]:
+    """Return the app's routes."""
     for rule in app.url_map.iter_rules():
-        if "POST" in (rule.methods or ()):
-            yield rule.rule
+        yield frozenset(rule.methods or ()), rule.rule

@@ -14,6 +14,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+AppRoute = tuple[frozenset[str], str]
+"""The methods of a route, and its template."""
+
 _CONVERTOR = re.compile(r":[^{}]*\}")
 
 
@@ -81,16 +84,17 @@ def _routes(app: object) -> list[object]:
     return list(routes) if isinstance(routes, (list, tuple)) else []
 
 
-def post_paths(app: object) -> Iterator[str]:
-    """Return the templates of an ASGI app's POST routes, as far as the framework lists them."""
-    yield from _post_paths(app, "")
+def app_routes(app: object) -> Iterator[AppRoute]:
+    """Return an ASGI app's routes, as far as the framework lists them."""
+    yield from _app_routes(app, "")
 
 
-def _post_paths(app: object, prefix: str) -> Iterator[str]:
+def _app_routes(app: object, prefix: str) -> Iterator[AppRoute]:
     for route in _routes(app):
         contexts: Any = getattr(route, "effective_route_contexts", None)  # FastAPI's included routers
         for one in (route,) if contexts is None else contexts():
-            if "POST" in (getattr(one, "methods", None) or ()):
-                yield f"{prefix}{_template(one) or ''}"
+            methods = getattr(one, "methods", None)
+            if methods:
+                yield frozenset(methods), f"{prefix}{_template(one) or ''}"
             elif hasattr(one, "routes"):
-                yield from _post_paths(one, prefix + str(getattr(one, "path", "")))
+                yield from _app_routes(one, prefix + str(getattr(one, "path", "")))
