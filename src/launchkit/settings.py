@@ -56,14 +56,14 @@ def _check_limit(text: str) -> str:
 
 
 def _check_network(text: str) -> str:
-    if text == "private":
+    if text in ("private", "unix"):
         return text
     if text == "*":
         raise ValueError("trusting every address lets anyone choose theirs: name the proxy's networks")
     try:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise ValueError("should be a network like 10.0.0.0/8, or the word private") from None
+        raise ValueError("should be a network like 10.0.0.0/8, or the word private or unix") from None
     return text
 
 
@@ -356,7 +356,8 @@ class Settings(BaseSettings):
     redis_url: Secret | None = None
     """Redis or Valkey for limits that several processes or machines share."""
     trusted_proxies: Networks = ()
-    """Networks of the proxies in front, from which X-Forwarded-For is believed; `private` means all private ones."""
+    """Networks of the proxies in front, whose X-Forwarded-For is believed; `private` means every private network,
+    `unix` a proxy behind a Unix socket."""
     token: Secret | None = None
     """Opens `/metrics` and health details, as `Authorization: Bearer ...`."""
     routes: Routes = Routes()

@@ -82,6 +82,20 @@ def test_a_declared_proxy_tells_the_client(make: Callable[..., Target]) -> None:
     assert target.request("POST", "/login", forged, BAD, peer="10.0.0.9").status == 429
 
 
+def test_a_unix_socket_is_a_proxy_that_has_to_be_declared(
+    make: Callable[..., Target], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody's address is known at its other end; declared, the proxy tells it."""
+    undeclared = make("wsgi", routes={"login": "/login"})
+    assert {undeclared.request("POST", "/login", body=BAD, peer=None).status for _ in range(30)} == {401}
+    assert "set LAUNCHKIT_TRUSTED_PROXIES to unix" in caplog.text
+    declared = make("wsgi", routes={"login": "/login"}, trusted_proxies="unix")
+    for client in ("198.51.100.1", "198.51.100.2"):
+        told = [("x-forwarded-for", client)]
+        statuses = [declared.request("POST", "/login", told, BAD, peer=None).status for _ in range(21)]
+        assert statuses == [401] * 20 + [429]
+
+
 def test_a_login_body_reaches_the_app_after_the_limit(target: Target) -> None:
     """Limiting by address does not touch the body."""
     assert target.request("POST", "/login", body=[GOOD[:5], GOOD[5:]]).status == 200

@@ -5,8 +5,9 @@ The rules:
 - The peer of the connection is the client, unless it is a trusted proxy. Then X-Forwarded-For is read from the right,
   and the first address that is not itself a trusted proxy is the client; what is no address ends the walk, and the last
   good address stands. The left end of the header is whatever the client wrote, and is never believed.
-- Where forwarded headers arrive from a private peer that is not trusted, the peer is a proxy that nobody declared and
-  the client is unknown: None, never the proxy's own address, which would put all clients into one bucket.
+- Where forwarded headers arrive from a private peer that is not trusted, or the peer is a Unix socket, it is a proxy
+  that nobody declared and the client is unknown: None, never the proxy's own address, which would put all clients into
+  one bucket.
 - An IPv4 address in IPv6 clothes (mapped, RFC 4291 section 2.5.5.2; NAT64, RFC 6052) is an IPv4 address. Of an IPv6
   address the first 64 bits count, because whoever has one address has all of that network.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Final
 
@@ -39,6 +40,9 @@ PRIVATE: Final = (
 )
 """What the word `private` in `trusted_proxies` stands for (RFC 1918, 4193, 6598, 3927, 4291)."""
 
+UNIX: Final = "unix"
+"""The word in `trusted_proxies` for a proxy that speaks to the server through a Unix socket."""
+
 _NAT64: Final = int(ipaddress.IPv6Address("64:ff9b::")) >> 32
 FORWARDED: Final = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 
@@ -46,25 +50,28 @@ FORWARDED: Final = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 class ClientResolver:
     """Finds the client's address for an exchange."""
 
-    def __init__(self, trusted_proxies: Iterable[str]) -> None:
-        texts = [text for name in trusted_proxies for text in (PRIVATE if name == "private" else (name,))]
+    def __init__(self, trusted_proxies: Collection[str]) -> None:
+        words = {UNIX: (), "private": PRIVATE}
+        texts = [text for name in trusted_proxies for text in words.get(name, (name,))]
         self._trusted: tuple[Network, ...] = tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+        self._trusts_unix = UNIX in trusted_proxies
         self._warned = False
 
     def __call__(self, exchange: Exchange) -> str | None:
         """Return the address that limits count by, or None where it is unknown."""
         peer = parse(exchange.peer or "")
-        if peer is None:
-            return None
         if self.trusts(peer):
-            return grouped(self._walk(peer, exchange.header_values(b"x-forwarded-for")))
-        if is_private(peer) and any(exchange.header(name) is not None for name in FORWARDED):
+            client = self._walk(peer, exchange.header_values(b"x-forwarded-for"))
+            return None if client is None else grouped(client)
+        if peer is None or (is_private(peer) and any(exchange.header(name) is not None for name in FORWARDED)):
             self._warn(peer)
             return None
         return grouped(peer)
 
-    def trusts(self, address: Address) -> bool:
-        """Tell whether an address belongs to a trusted proxy."""
+    def trusts(self, address: Address | None) -> bool:
+        """Tell whether an address belongs to a trusted proxy; None is the other end of a Unix socket."""
+        if address is None:
+            return self._trusts_unix
         return any(address in network for network in self._trusted)
 
     def is_https(self, exchange: Exchange) -> bool:
@@ -74,15 +81,14 @@ class ClientResolver:
         forwarded = exchange.header(b"x-forwarded-proto")
         if forwarded is None or forwarded.strip().lower() != b"https":
             return False
-        peer = parse(exchange.peer or "")
-        return peer is not None and self.trusts(peer)
+        return self.trusts(parse(exchange.peer or ""))
 
     def is_local(self, exchange: Exchange) -> bool:
         """Tell whether the request comes from this machine and through no proxy."""
         peer = parse(exchange.peer or "")
         return peer is not None and peer.is_loopback and all(exchange.header(name) is None for name in FORWARDED)
 
-    def _walk(self, peer: Address, values: list[bytes]) -> Address:
+    def _walk(self, peer: Address | None, values: list[bytes]) -> Address | None:
         client = peer
         for item in reversed(b",".join(values).decode("latin-1").split(",")):
             address = parse(item.strip())
@@ -93,14 +99,14 @@ class ClientResolver:
                 break
         return client
 
-    def _warn(self, peer: Address) -> None:
+    def _warn(self, peer: Address | None) -> None:
         if not self._warned:
             self._warned = True
             logger.error(
                 "Requests come through a proxy at %s that is not trusted: the client's address is unknown, and limits "
-                "by address only observe. If that proxy is yours, set LAUNCHKIT_TRUSTED_PROXIES to its network, or to "
-                "private.",
-                peer,
+                "by address only observe. If that proxy is yours, set LAUNCHKIT_TRUSTED_PROXIES to %s.",
+                peer or "a Unix socket",
+                "its network, or to private" if peer else UNIX,
             )
 
 
