@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,6 @@ from tests.adapters.pipeline_host import PipelineHost
 from tests.support.clients import AsgiClient
 from tests.support.targets import Target
 
-from launchkit.adapters.host import MARK
 from launchkit.pipeline.effects import ReadBody, Steps
 from launchkit.pipeline.exchange import EarlyResponse, Exchange
 from launchkit.pipeline.interceptor import Interceptor
@@ -187,15 +188,26 @@ def test_the_exchange_tells_what_the_scope_says(tmp_path: Path) -> None:
     host.close()
 
 
-def test_the_mark_is_left_for_the_app(host: PipelineHost) -> None:
-    """Handlers may find the exchange in their scope."""
-    seen: list[str] = []
+def test_a_request_leaves_nothing_to_the_garbage_collector(make: Callable[..., Target]) -> None:
+    """What a request needed is gone with it: no cycle keeps scopes and headers until the next collection."""
+    target = make("asgi")
+    target.request("GET", "/hello")
+    scopes: list[weakref.ref[Scope]] = []
 
-    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        seen.append(scope[MARK].method)
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body"})
+    class Scope(dict[str, Any]):
+        """A dictionary that can be watched."""
 
-    host.client.app.app = app
-    host.request("GET", "/")
-    assert seen == ["GET"]
+    async def call() -> None:
+        async def nothing(*_: object) -> dict[str, Any]:
+            return {"type": "http.request"}
+
+        scope = Scope(type="http", method="GET", path="/hello", headers=[], query_string=b"")
+        scopes.append(weakref.ref(scope))
+        await target.client.app(scope, nothing, nothing)
+
+    gc.disable()
+    try:
+        target.client.runner.run(call())
+        assert [scope() for scope in scopes] == [None]
+    finally:
+        gc.enable()

@@ -48,7 +48,8 @@ class AsgiAdapter:
             await self._pass_through(scope, receive, send)
             return
         pipeline = self._host.pipeline or self._host.start()
-        exchange = scope[MARK] = AsgiExchange(pipeline, scope, receive, send, self._labels)
+        scope[MARK] = True
+        exchange = AsgiExchange(pipeline, scope, receive, send, self._labels)
         try:
             early = exchange.enter()
             if early is not None and type(early) is not EarlyResponse:
@@ -79,7 +80,7 @@ class AsgiAdapter:
                 await self._host.astart()
             await send(message)
 
-        scope[MARK] = None
+        scope[MARK] = True
         await self.app(scope, receive_stopping, send_starting)
 
 

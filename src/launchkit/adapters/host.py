@@ -6,8 +6,12 @@ from typing import Final, Protocol
 
 from launchkit.pipeline.pipeline import Pipeline
 
-MARK: Final = "launchkit.exchange"
-"""Key in an ASGI scope or WSGI environment under which the outermost kit leaves its exchange."""
+MARK: Final = "launchkit.kit"
+"""Key in an ASGI scope or WSGI environ by which an inner kit sees that an outer one is at work.
+
+Its value is no part of the request: an exchange under it would make a cycle with the scope that it holds, and every
+request would be left to the garbage collector.
+"""
 
 NO_LENGTH: Final = frozenset({204, 304})
 """Statuses whose responses have no Content-Length of their own (RFC 9110 section 8.6)."""

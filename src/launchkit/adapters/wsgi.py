@@ -49,7 +49,8 @@ class WsgiAdapter:
         if MARK in environ:
             return self.app(environ, start_response)
         pipeline = self._host.pipeline or self._host.start()
-        exchange = environ[MARK] = WsgiExchange(pipeline, environ, start_response)
+        environ[MARK] = True
+        exchange = WsgiExchange(pipeline, environ, start_response)
         try:
             early = exchange.enter()
             body = exchange.answer(early) if early is not None else self.app(environ, exchange.start_response)

@@ -55,6 +55,7 @@ class ClientResolver:
         texts = [text for name in trusted_proxies for text in words.get(name, (name,))]
         self._trusted: tuple[Network, ...] = tuple(ipaddress.ip_network(text, strict=False) for text in texts)
         self._trusts_unix = UNIX in trusted_proxies
+        self._trusts_peer = lru_cache(maxsize=4096)(lambda text: self.trusts(parse(text)))
         self._warned = False
 
     def __call__(self, exchange: Exchange) -> str | None:
@@ -81,7 +82,7 @@ class ClientResolver:
         forwarded = exchange.header(b"x-forwarded-proto")
         if forwarded is None or forwarded.strip().lower() != b"https":
             return False
-        return self.trusts(parse(exchange.peer or ""))
+        return self._trusts_peer(exchange.peer or "")
 
     def is_local(self, exchange: Exchange) -> bool:
         """Tell whether the request comes from this machine and through no proxy."""
