@@ -1,0 +1,57 @@
+"""An exchange whose request the test wrote down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from launchkit.pipeline.exchange import Exchange, Header
+
+
+class WrittenExchange(Exchange):
+    """A request without a server; headers are pairs, names in lower case."""
+
+    def __init__(
+        self,
+        method: str = "GET",
+        path: str = "/",
+        headers: Iterable[Header] = (),
+        peer: str | None = "203.0.113.7",
+        scheme: str = "http",
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.headers = list(headers)
+        self.peer = peer
+        self.scheme = scheme
+        self.request_id = self.outer_request_id = ""
+        self.started = self.ended = 0.0
+        self.status = 0
+        self.response_headers = []
+        self.route = self.error = self.notes = self._response_names = None
+
+    def answer(self, status: int, *headers: Header) -> WrittenExchange:
+        """Start a response as an adapter does."""
+        self.status = status
+        self.response_headers = list(headers)
+        self._response_names = None
+        return self
+
+    @property
+    def query(self) -> bytes:
+        return b""
+
+    @property
+    def target(self) -> bytes:
+        return self.path.encode()
+
+    def header(self, name: bytes) -> bytes | None:
+        return dict(self.headers).get(name)
+
+    def header_values(self, name: bytes) -> list[bytes]:
+        return [value for key, value in self.headers if key == name]
+
+    def request_headers(self) -> Iterable[Header]:
+        return self.headers
+
+    def hide_request_headers(self, names: frozenset[bytes]) -> None:
+        self.headers = [pair for pair in self.headers if pair[0] not in names]
