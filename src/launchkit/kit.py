@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from flask import Flask
     from starlette.applications import Starlette
 
+    from launchkit.stores.redis import RedisConnections
+
 T = TypeVar("T")
 HandlerT = TypeVar("HandlerT", bound=Handler)
 CheckT = TypeVar("CheckT", bound=Callable[[], object])
@@ -103,7 +105,8 @@ class LaunchKit:
             settings.webhooks, self._clock, self._handlers, self._charge_refused_webhook, self._wake_worker
         )
         self._local_limiter = MemoryLimiter(self._clock, settings.rate_limit.max_keys)
-        self._limiter = _shared_limiter(settings, self._clock) or self._local_limiter
+        self._redis = _redis_connections(settings, self._clock)
+        self._limiter: Limiter = self._local_limiter if self._redis is None else _redis_limiter(self._redis)
         self._responses = MemoryResponses(settings.read_cache.size, self._clock)
         self._inbox_file = settings.data_dir / "inbox.sqlite3"
         self._inbox = SqliteInbox(self._inbox_file, self._clock)
@@ -259,6 +262,9 @@ class LaunchKit:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(STOP_SECONDS):
                     await asyncio.wrap_future(stopping)
+        if self._redis is not None:
+            with contextlib.suppress(Exception):
+                await self._redis.aclose()
         await asyncio.to_thread(self._close)
 
     def _stop_worker(self) -> Future[None] | None:
@@ -273,6 +279,9 @@ class LaunchKit:
     def _close(self) -> None:
         with contextlib.suppress(Exception):
             self._inbox.close()
+        if self._redis is not None:
+            with contextlib.suppress(Exception):
+                self._redis.close()
         self._loop_thread.stop()
         self._server_loop = None
 
@@ -371,18 +380,23 @@ def _personal_paths(settings: Settings) -> tuple[str, ...]:
     )
 
 
-def _shared_limiter(settings: Settings, clock: Clock) -> Limiter | None:
+def _redis_connections(settings: Settings, clock: Clock) -> RedisConnections | None:
     if settings.redis_url is None:
         return None
     try:
-        from launchkit.rate_limit.redis import RedisLimiter  # only when the settings ask for it
-        from launchkit.stores.redis import RedisConnections  # see above
+        from launchkit.stores.redis import RedisConnections  # only when the settings ask for it
     except ImportError as error:
         raise StartError("redis_url is set but the redis package is missing: install launchkit[redis]") from error
     try:
-        return RedisLimiter(RedisConnections(settings.redis_url.get_secret_value(), clock))
+        return RedisConnections(settings.redis_url.get_secret_value(), clock)
     except ValueError:
         raise StartError("LAUNCHKIT_REDIS_URL should be like redis://host:6379/0 or rediss://...") from None
+
+
+def _redis_limiter(connections: RedisConnections) -> Limiter:
+    from launchkit.rate_limit.redis import RedisLimiter  # only when the settings ask for it
+
+    return RedisLimiter(connections)
 
 
 def _renew_after_fork(kit: LaunchKit) -> None:

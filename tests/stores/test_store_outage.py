@@ -35,7 +35,7 @@ def _connected(make: Callable[..., Target]) -> Iterator[Machine]:
 
     yield build
     for target in made:
-        connections = target.kit._limiter._connections  # type: ignore[attr-defined]
+        connections = target.kit._redis
         if target.is_async:
             target.client.runner.run(connections.aclose())
         connections.close()

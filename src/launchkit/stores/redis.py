@@ -1,8 +1,9 @@
 """Connections to Redis or Valkey for both colours, with a budget for every command.
 
-The rules: a command and the wait for a connection take `BUDGET` seconds at most; whatever goes wrong is `StoreDown`; a
-connection whose command timed out or was cancelled is closed by the client library and never used again, so that
-replies cannot cross. Async connections belong to the event loop that opened them, so each loop has its own pool.
+The rules: a command and the wait for a connection take `BUDGET` seconds at most, in a thread also each step of opening
+a connection; whatever goes wrong is `StoreDown`, and the breaker then spares the next requests the wait. A connection
+whose command timed out or was cancelled is closed by the client library and never used again, so that replies cannot
+cross. Async connections belong to the event loop that opened them, so each loop has its own pool.
 """
 
 from __future__ import annotations
