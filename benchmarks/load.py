@@ -1,8 +1,8 @@
 """Asks one server for one page over a few connections that stay open, each as soon as it has the last answer.
 
 Run as a process of its own: `python -m benchmarks.load PORT PATH CONNECTIONS SECONDS` prints how many answers came in
-how many seconds. It speaks just enough HTTP/1.1 to need less time than the server, which is what is measured: answers with
-a Content-Length, and nothing but 200.
+how many seconds. It speaks just enough HTTP/1.1 to need less time than the server, which is what is measured: answers
+with a Content-Length, and nothing but 200.
 """
 
 from __future__ import annotations
