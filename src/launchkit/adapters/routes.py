@@ -32,24 +32,12 @@ class RouteLabels:
 
     def label(self, scope: Mapping[str, Any], mount: str) -> str | None:
         """Return the template, prefixed with `mount`, the root path the kit was entered with; None if unmatched."""
-        route = scope.get("route")
-        if route is None:
-            return None
-        fastapi = scope.get("fastapi")
-        context = fastapi.get("effective_route_context") if fastapi else None
-        template = _template(context) if context is not None else None
-        is_mount = hasattr(route, "routes") and context is None
-        if template is None and not is_mount:
-            template = _template(route)
-            if template is None:
-                return None
+        template = _matched_template(scope)
         root = scope.get("root_path", "")
-        if root != mount:
-            prefix = self._mount_template(root[len(mount) :])
-            if prefix is None:
-                return None
-            return f"{mount}{prefix}/*" if is_mount else f"{mount}{prefix}{template}"
-        return mount + template if template is not None and mount else template
+        if root == mount:
+            return mount + template if template is not None and mount else template
+        prefix = self._mount_template(root[len(mount) :])
+        return None if prefix is None else f"{mount}{prefix}{template or '/*'}"
 
     def _mount_template(self, prefix: str) -> str | None:
         if prefix in self._by_prefix:
@@ -60,6 +48,16 @@ class RouteLabels:
         if len(self._by_prefix) < self.MOUNT_TABLE_SIZE:
             self._by_prefix[prefix] = found
         return found
+
+
+def _matched_template(scope: Mapping[str, Any]) -> str | None:
+    """Return the template of the innermost route, without the mounts that it is in; None where that is a mount."""
+    fastapi = scope.get("fastapi")
+    context = fastapi.get("effective_route_context") if fastapi else None
+    if context is not None and (template := _template(context)) is not None:
+        return template
+    route = scope.get("route")
+    return None if hasattr(route, "routes") else _template(route)
 
 
 def _template(route: object) -> str | None:
