@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 from pydantic import SecretStr
-from tests.edge.written_exchange import WrittenExchange
+from tests.support.exchanges import WrittenExchange
 
 from launchkit.edge.access import Access
 from launchkit.edge.client import ClientResolver

@@ -8,7 +8,7 @@ import logging
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.edge.written_exchange import WrittenExchange
+from tests.support.exchanges import WrittenExchange
 
 from launchkit.edge.client import FORWARDED, ClientResolver, grouped, is_private, parse
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.edge.written_exchange import WrittenExchange
+from tests.support.exchanges import WrittenExchange
 
 from launchkit.edge.client import ClientResolver
 from launchkit.edge.headers import SecurityHeaders

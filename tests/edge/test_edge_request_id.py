@@ -9,7 +9,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.edge.written_exchange import WrittenExchange
+from tests.support.exchanges import WrittenExchange
 
 from launchkit.edge.request_id import HEADER, RequestId, request_id
 
@@ -99,7 +99,7 @@ def test_the_servers_context_is_left_as_it_was() -> None:
 FORKS = """
 import os
 from launchkit.edge.request_id import RequestId
-from tests.edge.written_exchange import WrittenExchange
+from tests.support.exchanges import WrittenExchange
 
 def made():
     exchange = WrittenExchange()

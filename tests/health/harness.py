@@ -3,51 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from typing import Any, Literal, cast
+
+from tests.support.exchanges import WrittenExchange
 
 from launchkit.background import LoopThread, ThreadPool
 from launchkit.health.checks import HealthCheck
 from launchkit.health.interceptor import Health
 from launchkit.health.monitor import CheckResult, HealthMonitor
 from launchkit.pipeline.effects import AsyncBodyReader, Backends, BodyReader, Inbox, Limiter, ResponseStore
-from launchkit.pipeline.exchange import EarlyResponse, Exchange, Header
+from launchkit.pipeline.exchange import EarlyResponse
 from launchkit.pipeline.interceptor import Planner
 from launchkit.pipeline.perform import aperform, perform
 from launchkit.settings import HealthSettings
 from launchkit.testing import FrozenClock
 
 Colour = Literal["sync", "async"]
-
-
-class HealthExchange(Exchange):
-    """A request of which only method and path matter."""
-
-    def __init__(self, method: str, path: str) -> None:
-        self.method = method
-        self.path = path
-        self.notes = None
-
-    @property
-    def query(self) -> bytes:
-        return b""
-
-    @property
-    def target(self) -> bytes:
-        return self.path.encode()
-
-    def header(self, name: bytes) -> bytes | None:
-        return None
-
-    def header_values(self, name: bytes) -> list[bytes]:
-        return []
-
-    def request_headers(self) -> Iterable[Header]:
-        return []
-
-    def hide_request_headers(self, names: frozenset[bytes]) -> None:
-        return None
 
 
 class Harness:
@@ -92,7 +65,7 @@ class Harness:
     def ask(self, path: str, method: str = "GET", colour: Colour = "sync") -> EarlyResponse:
         """Send a request through the plan of its path."""
         (hook,) = Planner([self.health()]).plan(method, path).on_request
-        answer = hook(HealthExchange(method, path))
+        answer = hook(WrittenExchange(method, path))
         if not isinstance(answer, EarlyResponse) and answer is not None:
             backends = Backends(
                 limiter=cast("Limiter", None),

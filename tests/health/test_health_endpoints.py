@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from tests.health.harness import Colour, Harness, HealthExchange
+from tests.health.harness import Colour, Harness, WrittenExchange
 
 from launchkit.health.document import full_document
 from launchkit.pipeline.exchange import EarlyResponse
@@ -230,7 +230,7 @@ def test_a_bug_of_ours_never_takes_the_app_out_of_service(path: str, status: str
     health = harness.health()
     (hook,) = Planner([health]).plan("GET", path).on_request
 
-    response = hook.__self__.on_failure(HealthExchange("GET", path), RuntimeError())  # type: ignore[union-attr]  # bound
+    response = hook.__self__.on_failure(WrittenExchange("GET", path), RuntimeError())  # type: ignore[union-attr]  # bound
 
     assert (response.status, document(response)) == (200, {"status": status})
 

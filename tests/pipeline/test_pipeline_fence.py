@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.edge.written_exchange import WrittenExchange
+from tests.support.exchanges import WrittenExchange
 
 from launchkit.pipeline.effects import Probe, Steps
 from launchkit.pipeline.exchange import EarlyResponse, Exchange, Note

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 import pytest
-from tests.edge.written_exchange import WrittenExchange
+from tests.support.exchanges import WrittenExchange
 
 from launchkit.pipeline.effects import Charge, Effect, Hit, Refund, Steps, StoreDown, Verdict
 from launchkit.pipeline.exchange import EarlyResponse

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.edge.written_exchange import WrittenExchange
+from tests.support.exchanges import WrittenExchange
 
 from launchkit.pipeline.interceptor import METHODS
 from launchkit.pipeline.paths import PathPattern

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from tests.support.exchanges import WrittenExchange
+
 from launchkit.pipeline.effects import Backends, ResponseStore, Steps
-from launchkit.pipeline.exchange import EarlyResponse, Exchange, Header
+from launchkit.pipeline.exchange import EarlyResponse, Header
 from launchkit.pipeline.interceptor import Plan, Planner
 from launchkit.pipeline.perform import aperform, perform
 from launchkit.read_cache.interceptor import ReadCache
@@ -18,44 +20,11 @@ from launchkit.testing import FrozenClock
 HOST: Header = (b"host", b"shop.example")
 
 
-class PlainExchange(Exchange):
-    """An exchange whose request the test wrote down."""
-
-    __slots__ = ("_headers", "_query", "_target")
-
-    def __init__(
-        self, target: bytes = b"/", headers: Iterable[Header] = (HOST,), method: str = "GET", scheme: str = "https"
-    ) -> None:
-        self._target, _, self._query = target.partition(b"?")
-        self._headers = list(headers)
-        self.method = method
-        self.scheme = scheme
-        self.path = self._target.decode("latin-1")
-        self.peer = self.route = self.error = self.notes = None
-        self.request_id = ""
-        self.started = self.ended = 0.0
-        self.status = 0
-        self.response_headers = []
-
-    @property
-    def query(self) -> bytes:
-        return self._query
-
-    @property
-    def target(self) -> bytes:
-        return self._target
-
-    def header(self, name: bytes) -> bytes | None:
-        return dict(self._headers).get(name)
-
-    def header_values(self, name: bytes) -> list[bytes]:
-        return [value for key, value in self._headers if key == name]
-
-    def request_headers(self) -> Iterable[Header]:
-        return list(self._headers)
-
-    def hide_request_headers(self, names: frozenset[bytes]) -> None:
-        self._headers = [pair for pair in self._headers if pair[0] not in names]
+def plain_exchange(
+    target: bytes = b"/", headers: Iterable[Header] = (HOST,), method: str = "GET", scheme: str = "https"
+) -> WrittenExchange:
+    """Return a request as an adapter would describe it."""
+    return WrittenExchange(method, target.decode("latin-1"), headers, scheme=scheme)
 
 
 @dataclass
@@ -90,13 +59,13 @@ class Answer:
         return None if said is None else said.removeprefix(b"LaunchKit; ")
 
 
-App = Callable[[PlainExchange], Reply]
+App = Callable[[WrittenExchange], Reply]
 
 
 class Visit:
     """One request on its way, step by step, so that a test can let several overlap."""
 
-    def __init__(self, site: CachedSite, exchange: PlainExchange) -> None:
+    def __init__(self, site: CachedSite, exchange: WrittenExchange) -> None:
         self._site = site
         self.exchange = exchange
         self._plan: Plan = site.planner.plan(exchange.method, exchange.path)
@@ -155,7 +124,7 @@ class CachedSite:
         self.clock = FrozenClock()
         self.colour = colour
         self.calls = 0
-        self.seen: PlainExchange | None = None
+        self.seen: WrittenExchange | None = None
         named = {f"rule{number}": rule for number, rule in enumerate(rules or (CacheRule(paths="/items/*"),))}
         self.cache = ReadCache(ReadCacheSettings(rules=named), never, self.clock)
         self.planner = Planner([self.cache])
@@ -173,7 +142,7 @@ class CachedSite:
 
     def open(self, target: bytes = b"/items/1", *headers: Header, method: str = "GET", scheme: str = "https") -> Visit:
         """Let a request reach the app, or be answered."""
-        return Visit(self, PlainExchange(target, (HOST, *headers), method, scheme))
+        return Visit(self, plain_exchange(target, (HOST, *headers), method, scheme))
 
     def visit(
         self,

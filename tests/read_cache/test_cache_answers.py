@@ -6,7 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from cache_driver import HOST, CachedSite, PlainExchange, Reply, Visit
+from cache_driver import HOST, CachedSite, Reply, Visit, plain_exchange
+from tests.support.exchanges import WrittenExchange
 
 from launchkit.pipeline.effects import StoreDown, StoredResponse
 from launchkit.pipeline.exchange import Header
@@ -76,7 +77,7 @@ class TestHit:
         """RFC 9111 section 4.1: by the headers that Vary or the rule names."""
         shop = site(CacheRule(paths="/items/*", vary=("x-currency",)))
 
-        def localised(exchange: PlainExchange) -> Reply:
+        def localised(exchange: WrittenExchange) -> Reply:
             said = exchange.header(b"accept-language"), exchange.header(b"x-currency")
             return Reply(repr(said).encode(), [(b"vary", b"Accept-Language")])
 
@@ -376,7 +377,7 @@ class TestFigures:
         def work(seed: int) -> None:
             for number in range(300):
                 target = b"/items/%d" % ((seed + number) % 20)
-                assert Visit(shop, PlainExchange(target)).respond(Reply(target)).body == target
+                assert Visit(shop, plain_exchange(target)).respond(Reply(target)).body == target
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(work, range(8)))

@@ -6,9 +6,10 @@ import secrets
 from collections.abc import Callable
 
 import pytest
-from cache_driver import CachedSite, PlainExchange, Reply
+from cache_driver import CachedSite, Reply
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.exchanges import WrittenExchange
 
 from launchkit.pipeline.exchange import Header
 from launchkit.settings import CacheRule
@@ -31,7 +32,7 @@ CREDENTIALS = [
 ]
 
 
-def profile(exchange: PlainExchange) -> Reply:
+def profile(exchange: WrittenExchange) -> Reply:
     """Answer as an app does that knows its readers and has forgotten every caching header."""
     seen = [value for name, value in exchange.request_headers() if name in CREDENTIALS]
     return Reply(b"for " + (b" ".join(seen) or b"anyone"))
@@ -138,7 +139,7 @@ def test_nobody_poisons_what_others_read(site: MakeSite, header: Header) -> None
     """What an app may echo is either part of the key or keeps the request out of the cache."""
     shop = site()
 
-    def echo(exchange: PlainExchange) -> Reply:
+    def echo(exchange: WrittenExchange) -> Reply:
         return Reply(exchange.header(header[0]) or b"clean")
 
     assert shop.visit(echo, b"/items/1", header).body == header[1]

@@ -4,7 +4,7 @@ import secrets
 from email.utils import formatdate
 
 import pytest
-from cache_driver import HOST, PlainExchange
+from cache_driver import HOST, plain_exchange
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +17,7 @@ NOW = 1_700_000_000.0
 
 
 def bypass(*headers: Header, target: bytes = b"/items/1", method: str = "GET", public: bool = False) -> Bypass | None:
-    return request_bypass(PlainExchange(target, (HOST, *headers), method), public=public)
+    return request_bypass(plain_exchange(target, (HOST, *headers), method), public=public)
 
 
 def storage(*headers: Header, status: int = 200, rule: CacheRule = RULE) -> Storage | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.timing.exchanges import MemoryExchange
+from tests.timing.exchanges import ended_exchange
 
 from launchkit.pipeline.interceptor import Planner
 from launchkit.settings import TimingSettings
@@ -22,7 +22,7 @@ def endpoint(*, allowed: bool = True, path: str = "/metrics") -> MetricsEndpoint
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_the_figures_are_served(method: str) -> None:
     """GET and HEAD get the text with its version; the adapter leaves out the body of the latter."""
-    response = endpoint().on_request(MemoryExchange(method))
+    response = endpoint().on_request(ended_exchange(method))
 
     assert response.status == 200
     assert dict(response.headers) == {
@@ -36,7 +36,7 @@ def test_the_figures_are_served(method: str) -> None:
 @pytest.mark.parametrize("method", ["POST", "OPTIONS", "DELETE", "BREW"])
 def test_other_methods_are_refused(method: str) -> None:
     """405 names the methods that are allowed (RFC 9110 section 15.5.6)."""
-    response = endpoint().on_request(MemoryExchange(method))
+    response = endpoint().on_request(ended_exchange(method))
 
     assert (response.status, dict(response.headers)[b"allow"]) == (405, b"GET, HEAD")
 
@@ -44,7 +44,7 @@ def test_other_methods_are_refused(method: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_callers_who_may_not_see_it_find_nothing(method: str) -> None:
     """Without permission the path does not exist, whatever the method, and the answer is not stored either."""
-    response = endpoint(allowed=False).on_request(MemoryExchange(method))
+    response = endpoint(allowed=False).on_request(ended_exchange(method))
 
     assert (response.status, response.body, response.route) == (404, b"Not Found", "/metrics")
     assert dict(response.headers)[b"cache-control"] == b"no-store"
@@ -62,6 +62,6 @@ def test_a_label_that_is_no_text_does_not_break_the_scrape() -> None:
     """A route with half a surrogate pair is replaced, not raised."""
     settings = TimingSettings()
     timing = Timing(settings, FrozenClock())
-    timing.on_complete(MemoryExchange(route="/\udc80"))
+    timing.on_complete(ended_exchange(route="/\udc80"))
 
-    assert MetricsEndpoint(settings, timing, lambda exchange: True).on_request(MemoryExchange()).status == 200
+    assert MetricsEndpoint(settings, timing, lambda exchange: True).on_request(ended_exchange()).status == 200

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from tests.timing.exchanges import MemoryExchange
+from tests.timing.exchanges import ended_exchange
 
 from launchkit.pipeline.interceptor import Plan
 from launchkit.settings import TimingSettings
@@ -49,7 +49,7 @@ def test_a_route_tells_its_figures() -> None:
     """Count, errors, quantiles, mean and the exact share above the target, in seconds."""
     timing = timing_of(target=0.5)
     for seconds in [0.1] * 90 + [0.5] * 4 + [2.0] * 6:
-        timing.on_complete(MemoryExchange(seconds=seconds, status=500 if seconds == 2.0 else 200))
+        timing.on_complete(ended_exchange(seconds=seconds, status=500 if seconds == 2.0 else 200))
 
     (figures,) = timing.routes()
 
@@ -64,7 +64,7 @@ def test_the_slowest_route_comes_first() -> None:
     """Routes are sorted by p95."""
     timing = timing_of()
     for route, seconds in [("/a", 0.1), ("/b", 3.0), ("/c", 0.7)]:
-        timing.on_complete(MemoryExchange(route=route, seconds=seconds))
+        timing.on_complete(ended_exchange(route=route, seconds=seconds))
 
     assert [figures.route for figures in timing.routes()] == ["/b", "/c", "/a"]
 
@@ -73,12 +73,12 @@ def test_figures_are_those_of_the_last_minutes() -> None:
     """What happened before the window is no longer told, but stays counted since the start."""
     clock = FrozenClock()
     timing = Timing(TimingSettings(window=5), clock)
-    timing.on_complete(MemoryExchange(started=clock.monotonic(), seconds=9.0))
+    timing.on_complete(ended_exchange(started=clock.monotonic(), seconds=9.0))
     clock.advance(310)
 
     assert timing.routes() == []
 
-    timing.on_complete(MemoryExchange(started=clock.monotonic(), seconds=0.1))
+    timing.on_complete(ended_exchange(started=clock.monotonic(), seconds=0.1))
 
     (figures,) = timing.routes()
     assert (figures.count, figures.mean) == (1, pytest.approx(0.1))
@@ -88,8 +88,8 @@ def test_figures_are_those_of_the_last_minutes() -> None:
 def test_methods_and_routes_nobody_knows_share_a_label() -> None:
     """Made-up methods and paths cannot make new series."""
     timing = timing_of()
-    timing.on_complete(MemoryExchange(method="BREW", route=None))
-    timing.on_complete(MemoryExchange(method="brew", route=None))
+    timing.on_complete(ended_exchange(method="BREW", route=None))
+    timing.on_complete(ended_exchange(method="brew", route=None))
 
     assert counts(timing) == {("_OTHER", UNMATCHED, "2xx"): 2}
 
@@ -98,8 +98,8 @@ def test_methods_and_routes_nobody_knows_share_a_label() -> None:
 def test_clients_that_went_away_do_not_change_p95_or_errors(error: BaseException) -> None:
     """A departed client says nothing about the app; it is counted since the start only."""
     timing = timing_of()
-    timing.on_complete(MemoryExchange(seconds=0.1))
-    timing.on_complete(MemoryExchange(seconds=60.0, error=error))
+    timing.on_complete(ended_exchange(seconds=0.1))
+    timing.on_complete(ended_exchange(seconds=60.0, error=error))
 
     (figures,) = timing.routes()
 
@@ -112,7 +112,7 @@ def test_clients_that_went_away_do_not_change_p95_or_errors(error: BaseException
 def test_failures_of_the_server_are_errors(status: int, error: BaseException | None) -> None:
     """No answer, a 5xx and a body that broke off all count."""
     timing = timing_of()
-    timing.on_complete(MemoryExchange(status=status, error=error))
+    timing.on_complete(ended_exchange(status=status, error=error))
 
     assert [figures.errors for figures in timing.routes()] == [1]
 
@@ -120,7 +120,7 @@ def test_failures_of_the_server_are_errors(status: int, error: BaseException | N
 def test_probes_are_counted_but_not_among_the_routes() -> None:
     """Probes are many and fast, and a failing one is no visitor's error."""
     timing = timing_of()
-    timing.on_complete(MemoryExchange(route="/health/live", status=503))
+    timing.on_complete(ended_exchange(route="/health/live", status=503))
 
     assert timing.routes() == []
     assert counts(timing) == {("GET", "/health/live", "5xx"): 1}
@@ -130,7 +130,7 @@ def test_ten_thousand_routes_stay_bounded() -> None:
     """Beyond `max_series` everything shares one series, and nothing is lost."""
     timing = timing_of(max_series=8)
     for number in range(10_000):
-        timing.on_complete(MemoryExchange(route=f"/r{number}"))
+        timing.on_complete(ended_exchange(route=f"/r{number}"))
 
     found = counts(timing)
 
@@ -148,7 +148,7 @@ def test_no_request_is_lost_between_threads() -> None:
     def work() -> None:
         barrier.wait()
         for number in range(2_000):
-            timing.on_complete(MemoryExchange(route=f"/r{number % 12}", seconds=0.25))
+            timing.on_complete(ended_exchange(route=f"/r{number % 12}", seconds=0.25))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -166,9 +166,9 @@ def test_no_request_is_lost_between_threads() -> None:
 def test_figures_are_plain_values() -> None:
     """What is read does not change under the reader."""
     timing = timing_of()
-    timing.on_complete(MemoryExchange(seconds=0.24))
+    timing.on_complete(ended_exchange(seconds=0.24))
     (before,) = timing.routes()
-    timing.on_complete(MemoryExchange(seconds=0.24))
+    timing.on_complete(ended_exchange(seconds=0.24))
 
     assert before == RouteStatistics(
         method="GET",

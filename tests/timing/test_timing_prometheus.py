@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 import pytest
-from tests.timing.exchanges import MemoryExchange
+from tests.timing.exchanges import ended_exchange
 
 from launchkit.settings import TimingSettings
 from launchkit.testing import FrozenClock
@@ -58,7 +58,7 @@ def exposition(timing: Timing, *sources: MetricSource, target: float = 0.5) -> s
     return Exposition(TimingSettings(target=target, window=5), timing, sources).text()
 
 
-def timing_with(*exchanges: MemoryExchange, target: float = 0.5) -> Timing:
+def timing_with(*exchanges: ended_exchange, target: float = 0.5) -> Timing:
     timing = Timing(TimingSettings(target=target), FrozenClock())
     for exchange in exchanges:
         timing.on_complete(exchange)
@@ -80,7 +80,7 @@ def test_a_scrape_without_requests_is_valid() -> None:
 def test_durations_are_a_histogram_by_method_route_and_status_class() -> None:
     """Rate, errors and duration come from one family."""
     text = exposition(
-        timing_with(MemoryExchange(seconds=0.25), MemoryExchange(seconds=2.0), MemoryExchange(status=404))
+        timing_with(ended_exchange(seconds=0.25), ended_exchange(seconds=2.0), ended_exchange(status=404))
     )
 
     kinds, samples = parse(text)
@@ -96,7 +96,7 @@ def test_durations_are_a_histogram_by_method_route_and_status_class() -> None:
 def test_buckets_are_cumulative_and_exact_at_the_target(target: float) -> None:
     """Every edge counts what was at most that long; the target is an edge wherever it lies."""
     durations = [0.0, 0.001, 0.02, 0.3, 0.30001, 0.5, 0.50001, 0.79, 0.8, 0.80001, 6.0, 200.0, 201.0]
-    timing = timing_with(*(MemoryExchange(started=0.0, seconds=seconds) for seconds in durations), target=target)
+    timing = timing_with(*(ended_exchange(started=0.0, seconds=seconds) for seconds in durations), target=target)
 
     _, samples = parse(exposition(timing, target=target))
     buckets = buckets_of(samples)
@@ -108,7 +108,7 @@ def test_buckets_are_cumulative_and_exact_at_the_target(target: float) -> None:
 
 def test_edges_lie_near_the_advised_bounds() -> None:
     """Each bound of the semantic convention has an edge within 3 %."""
-    _, samples = parse(exposition(timing_with(MemoryExchange())))
+    _, samples = parse(exposition(timing_with(ended_exchange())))
     edges = [le for le, _ in buckets_of(samples)]
 
     for bound in (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10):
@@ -117,7 +117,7 @@ def test_edges_lie_near_the_advised_bounds() -> None:
 
 def test_p95_of_the_window_is_a_gauge() -> None:
     """The figure that people ask for needs no query."""
-    timing = timing_with(MemoryExchange(seconds=0.25))
+    timing = timing_with(ended_exchange(seconds=0.25))
 
     kinds, samples = parse(exposition(timing))
 
@@ -130,7 +130,7 @@ def test_labels_are_escaped() -> None:
     """A route may contain what the format uses itself."""
     route = 'a"b\\c\nd,e}="'
 
-    _, samples = parse(exposition(timing_with(MemoryExchange(route=route))))
+    _, samples = parse(exposition(timing_with(ended_exchange(route=route))))
 
     assert {dict(labels)["route"] for _, labels in samples} == {route}
 
@@ -171,7 +171,7 @@ def test_a_broken_source_hides_nothing_else(caplog: pytest.LogCaptureFixture) ->
         raise RuntimeError("postgresql://owner@database")
 
     with caplog.at_level(logging.WARNING, "launchkit"):
-        kinds, samples = parse(exposition(timing_with(MemoryExchange()), broken))
+        kinds, samples = parse(exposition(timing_with(ended_exchange()), broken))
 
     assert "launchkit_half" not in kinds
     assert samples
@@ -182,7 +182,7 @@ def test_a_broken_source_hides_nothing_else(caplog: pytest.LogCaptureFixture) ->
 def test_the_reference_parser_reads_it_too() -> None:
     """Prometheus's own client understands every family."""
     parser = pytest.importorskip("prometheus_client.parser")
-    timing = timing_with(MemoryExchange(), MemoryExchange(route='"\\\n', status=500))
+    timing = timing_with(ended_exchange(), ended_exchange(route='"\\\n', status=500))
 
     families = {family.name: family.type for family in parser.text_string_to_metric_families(exposition(timing))}
 

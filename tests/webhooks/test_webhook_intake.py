@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from webhook_world import Posted, Reader, backends, standard_secret, stripe_secret
+from tests.support.exchanges import WrittenExchange
+from webhook_world import Reader, backends, posted, standard_secret, stripe_secret
 
 from launchkit.errors import LaunchKitError, SettingsError
 from launchkit.pipeline.effects import Body, Enqueue, NewDelivery, ReadBody, Steps, StoreDown
@@ -53,9 +54,9 @@ class Door:
     def wake(self) -> None:
         self.woken += 1
 
-    def signed(self, body: bytes = BODY, **more: str) -> Posted:
+    def signed(self, body: bytes = BODY, **more: str) -> WrittenExchange:
         headers = sign("stripe", SECRET, body, now=self.clock.time(), message_id="")
-        return Posted(headers | {"content-type": "application/json"} | more, path="/webhooks/stripe")
+        return posted(headers | {"content-type": "application/json"} | more, path="/webhooks/stripe")
 
     def intake(self, path: str = "/webhooks/stripe", method: str = "POST") -> Intake:
         plan = Planner([self.webhooks]).plan(method, path)
@@ -149,7 +150,7 @@ def test_a_refused_sender_may_be_limited() -> None:
     """What the rate limit says about bad signatures goes before the 401, under the source's route."""
     door = Door()
     door.limited = LIMITED
-    steps = door.steps(Posted(path="/webhooks/stripe"))
+    steps = door.steps(posted(path="/webhooks/stripe"))
     next(steps)
     response = returned(lambda: steps.send(Body(BODY)))
     assert (response.status, response.route) == (429, "/webhooks/stripe")
@@ -159,7 +160,7 @@ def test_a_refused_sender_may_be_limited() -> None:
 def test_refusals_are_logged_without_payload(caplog: pytest.LogCaptureFixture) -> None:
     """Source and reason: what whoever sets the wrong secret needs to know."""
     door = Door()
-    steps = door.steps(Posted({"stripe-signature": "t=1,v1=abcdef"}, path="/webhooks/stripe"))
+    steps = door.steps(posted({"stripe-signature": "t=1,v1=abcdef"}, path="/webhooks/stripe"))
     next(steps)
     returned(lambda: steps.send(Body(BODY)))
     assert caplog.messages == ["webhook source stripe: signature mismatch, refused"]
@@ -187,7 +188,7 @@ def test_a_sender_that_went_away_is_let_go() -> None:
 def test_webhooks_are_posted(method: str) -> None:
     """Every other method is refused here and never reaches the app."""
     door = Door()
-    response = door.intake(method=method).on_request(Posted(method=method, path="/webhooks/stripe"))
+    response = door.intake(method=method).on_request(posted(method=method, path="/webhooks/stripe"))
     assert isinstance(response, EarlyResponse)
     assert (response.status, header(response, b"allow")) == (405, b"POST")
 
@@ -247,7 +248,7 @@ def test_a_compressed_body_is_verified_as_it_was_sent(inbox: SqliteInbox) -> Non
 def test_no_garbage_raises_or_is_stored(headers: dict[str, str], body: bytes) -> None:
     """Whatever a stranger sends ends in 401."""
     door = Door()
-    steps = door.steps(Posted(headers, path="/webhooks/stripe"))
+    steps = door.steps(posted(headers, path="/webhooks/stripe"))
     next(steps)
     assert returned(lambda: steps.send(Body(body))).status == 401
 
@@ -270,7 +271,7 @@ def test_credentials_and_signatures_are_not_kept() -> None:
         "x-gitlab-token": "no",
         "x-api-key": "no",
     }
-    kept = dict(kept_headers(Posted(headers).request_headers()))
+    kept = dict(kept_headers(posted(headers).request_headers()))
     assert list(kept) == ["content-type", "user-agent", "webhook-id", "svix-timestamp", "x-shopify-topic"]
 
 
@@ -286,7 +287,7 @@ def test_each_source_has_its_own_path_and_scheme(inbox: SqliteInbox) -> None:
     secret = standard_secret()
     shop = {"path": "/hooks/{tenant}", "scheme": "standard", "secrets": [standard_secret(), secret]}
     door = Door(sources={"stripe": {"secrets": [SECRET]}, "shop": shop})
-    exchange = Posted(sign("standard", secret, b"{}", now=door.clock.time(), message_id="m1"), path="/hooks/a")
+    exchange = posted(sign("standard", secret, b"{}", now=door.clock.time(), message_id="m1"), path="/hooks/a")
     outcome = door.intake("/hooks/a").on_request(exchange)
     response = carry_out("sync", cast("Steps[Any]", outcome), inbox, b"{}")
     assert response is not None
@@ -313,7 +314,7 @@ def test_a_handler_alone_makes_a_known_sender_a_source() -> None:
     assert tuple(door.webhooks.sources) == ()
     door.webhooks.compile()
     assert tuple(door.webhooks.sources) == ("clerk",)
-    response = door.intake("/webhooks/clerk").on_request(Posted())
+    response = door.intake("/webhooks/clerk").on_request(posted())
     assert isinstance(response, EarlyResponse)
     assert response.status == 503
 

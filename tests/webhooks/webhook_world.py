@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Iterable
 from typing import Any, cast
 
+from tests.support.exchanges import WrittenExchange
+
 from launchkit.pipeline.effects import Backends, Body, Inbox, NewDelivery
-from launchkit.pipeline.exchange import Exchange, Header
 
 
 def stripe_secret() -> str:
@@ -23,36 +23,10 @@ def new_delivery(key: str, *, source: str = "stripe", event: str = "invoice.paid
     return NewDelivery(source, key, event, (("content-type", "application/json"),), body)
 
 
-class Posted(Exchange):
-    """A request as an adapter would describe it."""
-
-    __slots__ = ("_headers",)
-
-    def __init__(self, headers: dict[str, str] | None = None, method: str = "POST", path: str = "/webhooks/x") -> None:
-        self._headers = [(name.encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
-        self.method = method
-        self.path = path
-        self.notes = None
-
-    @property
-    def query(self) -> bytes:
-        return b""
-
-    @property
-    def target(self) -> bytes:
-        return self.path.encode()
-
-    def header(self, name: bytes) -> bytes | None:
-        return dict(self._headers).get(name)
-
-    def header_values(self, name: bytes) -> list[bytes]:
-        return [value for key, value in self._headers if key == name]
-
-    def request_headers(self) -> Iterable[Header]:
-        return self._headers
-
-    def hide_request_headers(self, names: frozenset[bytes]) -> None:
-        self._headers = [(name, value) for name, value in self._headers if name not in names]
+def posted(headers: dict[str, str] | None = None, method: str = "POST", path: str = "/webhooks/x") -> WrittenExchange:
+    """Return a request as an adapter would describe it."""
+    encoded = [(name.encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
+    return WrittenExchange(method, path, encoded)
 
 
 class Reader:

@@ -1,4 +1,4 @@
-"""An exchange whose request the test wrote down."""
+"""An exchange without a server: a request that a test has written down."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from launchkit.pipeline.exchange import Exchange, Header
 
 
 class WrittenExchange(Exchange):
-    """A request without a server; headers are pairs, names in lower case."""
+    """A request; `target` may have a query, header names are in lower case."""
 
     def __init__(
         self,
         method: str = "GET",
-        path: str = "/",
+        target: str = "/",
         headers: Iterable[Header] = (),
         peer: str | None = "203.0.113.7",
         scheme: str = "http",
     ) -> None:
         self.method = method
-        self.path = path
+        self.path, _, self._query = target.partition("?")
         self.headers = list(headers)
         self.peer = peer
         self.scheme = scheme
@@ -38,7 +38,7 @@ class WrittenExchange(Exchange):
 
     @property
     def query(self) -> bytes:
-        return b""
+        return self._query.encode("latin-1")
 
     @property
     def target(self) -> bytes:
@@ -51,7 +51,7 @@ class WrittenExchange(Exchange):
         return [value for key, value in self.headers if key == name]
 
     def request_headers(self) -> Iterable[Header]:
-        return self.headers
+        return list(self.headers)
 
     def hide_request_headers(self, names: frozenset[bytes]) -> None:
         self.headers = [pair for pair in self.headers if pair[0] not in names]
