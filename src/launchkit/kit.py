@@ -19,6 +19,7 @@ from launchkit.adapters.asgi import AsgiAdapter
 from launchkit.adapters.routes import AppRoute, app_routes
 from launchkit.adapters.wsgi import App as WsgiApp
 from launchkit.adapters.wsgi import WsgiAdapter
+from launchkit.assembly import personal_paths, probe_routes, redactor, redis_connections, redis_limiter
 from launchkit.background import LoopThread, ThreadPool
 from launchkit.edge.access import Access
 from launchkit.edge.client import ClientResolver
@@ -34,12 +35,11 @@ from launchkit.pipeline.effects import Backends, Limiter, Steps
 from launchkit.pipeline.exchange import EarlyResponse, Exchange
 from launchkit.pipeline.interceptor import Interceptor, Planner
 from launchkit.pipeline.pipeline import Failures, Pipeline
-from launchkit.place import check_place, no_secret, secret_values
+from launchkit.place import check_place, no_secret
 from launchkit.rate_limit.interceptor import RateLimit
 from launchkit.rate_limit.memory import MemoryLimiter
 from launchkit.read_cache.interceptor import ReadCache
 from launchkit.read_cache.memory import MemoryResponses
-from launchkit.redaction.engine import Redactor
 from launchkit.redaction.logs import install as install_in_logging
 from launchkit.report import startup_lines
 from launchkit.settings import Settings
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from flask import Flask
     from starlette.applications import Starlette
 
-    from launchkit.stores.redis import RedisConnections
 
 T = TypeVar("T")
 HandlerT = TypeVar("HandlerT", bound=Handler)
@@ -95,18 +94,18 @@ class LaunchKit:
         self._handlers = Handlers()
         self._around_handler: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
         self._app_routes: Callable[[], Iterable[AppRoute]] = tuple
-        self.redaction = _redactor(settings)
+        self.redaction = redactor(settings)
         install_in_logging(self.redaction, request_id.get)  # for good: what is logged after the stop is redacted too
-        self.timing = Timing(settings.timing, self._clock, _probe_routes(settings))
+        self.timing = Timing(settings.timing, self._clock, probe_routes(settings))
         self.health = HealthMonitor(settings.health, self._clock, self._run_check, self._run_on_loop)
         self.rate_limit = RateLimit(settings.rate_limit, settings.routes, self._client)
-        self.cache = ReadCache(settings.read_cache, _personal_paths(settings), self._clock)
+        self.cache = ReadCache(settings.read_cache, personal_paths(settings), self._clock)
         self.webhooks = Webhooks(
             settings.webhooks, self._clock, self._handlers, self._charge_refused_webhook, self._wake_worker
         )
         self._local_limiter = MemoryLimiter(self._clock, settings.rate_limit.max_keys)
-        self._redis = _redis_connections(settings, self._clock)
-        self._limiter: Limiter = self._local_limiter if self._redis is None else _redis_limiter(self._redis)
+        self._redis = redis_connections(settings, self._clock)
+        self._limiter: Limiter = self._local_limiter if self._redis is None else redis_limiter(self._redis)
         self._responses = MemoryResponses(settings.read_cache.size, self._clock)
         self._inbox_file = settings.data_dir / "inbox.sqlite3"
         self._inbox = SqliteInbox(self._inbox_file, self._clock)
@@ -350,53 +349,6 @@ class LaunchKit:
         worker = self._worker
         if worker is not None:
             worker.wake()
-
-
-def _redactor(settings: Settings) -> Redactor | None:
-    if not settings.redaction.enabled:
-        return None
-    emails = settings.redaction.emails
-    return Redactor(
-        settings.redaction,
-        mask_emails=settings.environment == "production" if emails is None else emails,
-        values=secret_values(settings),
-    )
-
-
-def _probe_routes(settings: Settings) -> frozenset[str]:
-    health = settings.health
-    return frozenset({health.path, health.live_path, health.ready_path, settings.timing.metrics_path})
-
-
-def _personal_paths(settings: Settings) -> tuple[str, ...]:
-    routes = settings.routes
-    return (
-        *routes.login,
-        *routes.signup,
-        *routes.password_reset,
-        *routes.checkout,
-        *routes.billing,
-        *routes.account,
-    )
-
-
-def _redis_connections(settings: Settings, clock: Clock) -> RedisConnections | None:
-    if settings.redis_url is None:
-        return None
-    try:
-        from launchkit.stores.redis import RedisConnections  # only when the settings ask for it
-    except ImportError as error:
-        raise StartError("redis_url is set but the redis package is missing: install launchkit[redis]") from error
-    try:
-        return RedisConnections(settings.redis_url.get_secret_value(), clock)
-    except ValueError:
-        raise StartError("LAUNCHKIT_REDIS_URL should be like redis://host:6379/0 or rediss://...") from None
-
-
-def _redis_limiter(connections: RedisConnections) -> Limiter:
-    from launchkit.rate_limit.redis import RedisLimiter  # only when the settings ask for it
-
-    return RedisLimiter(connections)
 
 
 def _renew_after_fork(kit: LaunchKit) -> None:
