@@ -1,16 +1,17 @@
-# make demo   start the example marketplace and use it as the world would (ONCE=1: end after the report)
-# make test   everything that has to hold: format, lint, types, import contracts, tests, documentation
-# make bench  what the kit costs, as ratios within one run (JSON=1: machine-readable)
-# make format write the format that `make test` checks
-# make docs   write the pages that are generated
+# make demo     start the example marketplace and use it as the world would (ONCE=1: end after the report)
+# make test     everything that has to hold: format, lint, types, import contracts, tests, documentation
+# make bench    what the kit costs, as ratios within one run (JSON=1: machine-readable)
+# make pythons  the tests on every other Python from 3.11 on that is installed here
+# make format   write the format that `make test` checks
+# make docs     write the pages that are generated
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 CHECKED := src tests examples benchmarks tools
 
-.PHONY: demo test lint types contracts pytest lowest bench format docs clean
+.PHONY: demo test lint types contracts pytest lowest pythons bench format docs clean
 
 demo: $(VENV)/demo
 	@ONCE=$(ONCE) $(BIN)/python examples/demo.py
@@ -33,6 +34,13 @@ pytest: $(VENV)/dev
 
 lowest: $(VENV)-lowest/dev
 	$(VENV)-lowest/bin/python -m pytest -q -m "not real_server" tests
+
+pythons:
+	@for python in python3.11 python3.12 python3.13 python3.14 python3.15; do \
+		if $$python --version >/dev/null 2>&1; then \
+			$(MAKE) pytest PYTHON=$$python VENV=.venv-$$python ARGS="-q --no-cov" || exit 1; \
+		else echo "$$python is not installed: skipped"; fi; \
+	done
 
 bench: $(VENV)/dev
 	@$(BIN)/python -m benchmarks $(if $(JSON),--json)
@@ -66,6 +74,6 @@ $(VENV)/dev: $(VENV)/bin/python pyproject.toml requirements-dev.txt requirements
 $(VENV)-lowest/dev: pyproject.toml requirements-dev.txt constraints-lowest.txt
 	@echo "Installing the lowest supported versions ..."
 	@$(PYTHON) -m venv $(VENV)-lowest
-	@$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
+	@$(VENV)-lowest/bin/python -m pip install --disable-pip-version-check -c constraints-lowest.txt \
 		-r requirements-dev.txt -e .
 	@touch $@
