@@ -237,6 +237,7 @@ def p95_by_route(visitor: Visitor, report: Report) -> None:
 
 def main() -> int:
     """Run the demo and return the exit status."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server is ended too
     secret = f"whsec_{secrets.token_hex(16)}"
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="launchkit-demo-") as folder, serving(port, folder, secret) as log:
