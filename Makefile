@@ -57,23 +57,23 @@ clean:
 	rm -rf $(VENV) $(VENV)-lowest .coverage* .mypy_cache .ruff_cache .hypothesis .pytest_cache
 
 $(VENV)/bin/python:
-	@echo "Making the virtual environment with $$($(PYTHON) --version) ..."
+	@echo "Making the virtual environment with $$($(PYTHON) --version) ..." >&2
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/demo: $(VENV)/bin/python pyproject.toml requirements-demo.txt constraints.txt
-	@echo "Installing LaunchKit and what the example needs (a minute the first time) ..."
-	@$(INSTALL) -r requirements-demo.txt -e .
+	@echo "Installing LaunchKit and what the example needs (a minute the first time) ..." >&2
+	@$(INSTALL) -r requirements-demo.txt -e . >&2
 	@touch $@
 
 $(VENV)/dev: $(VENV)/bin/python pyproject.toml requirements-dev.txt requirements-demo.txt constraints.txt
-	@echo "Installing LaunchKit and its development tools (some minutes the first time) ..."
-	@$(INSTALL) -r requirements-dev.txt -e .
+	@echo "Installing LaunchKit and its development tools (some minutes the first time) ..." >&2
+	@$(INSTALL) -r requirements-dev.txt -e . >&2
 	@touch $@ $(VENV)/demo
 
 # The lowest versions that pyproject.toml admits, in an environment of their own.
 $(VENV)-lowest/dev: pyproject.toml requirements-dev.txt constraints-lowest.txt
-	@echo "Installing the lowest supported versions ..."
+	@echo "Installing the lowest supported versions ..." >&2
 	@$(PYTHON) -m venv $(VENV)-lowest
 	@$(VENV)-lowest/bin/python -m pip install --disable-pip-version-check -c constraints-lowest.txt \
-		-r requirements-dev.txt -e .
+		-r requirements-dev.txt -e . >&2
 	@touch $@
