@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: what the kit costs. Measures, reports, judges; takes about two minutes.
+"""`python -m benchmarks`: what the kit costs. Measures, reports, judges; takes two to three minutes.
 
 The default is chosen for a million different paths for each protocol on a machine that is not busy; on one that is, the
 rounds end when their time is up and the report says how many there were. `--json` prints one object and nothing else.
@@ -17,7 +17,7 @@ from benchmarks.protocols import PROTOCOLS, Asgi
 ROUNDS = 50
 SECONDS = 28.0
 """For each protocol."""
-SERVER_ROUNDS = 5
+SERVER_ROUNDS = 9
 SERVER_SECONDS = 0.7
 """For each turn."""
 APPS = ("example", "fastapi", "starlette")
