@@ -169,3 +169,11 @@ def test_no_path_takes_the_place_of_another_in_the_table() -> None:
     planner = Planner([Selecting("/login")])
     assert planner.plan("POST", "/shop\n/shop/login").on_request == ()
     assert planner.plan("POST", "/shop/login", "/shop").on_request != ()
+
+
+def test_very_long_paths_are_not_remembered() -> None:
+    """A table of few entries is not small if each is a megabyte."""
+    planner = Planner([])
+    for number in range(50):
+        assert planner.plan("GET", f"/{number}" + "x" * 60_000) is planner.plan("GET", "/short")
+    assert len(planner.table) == 1

@@ -92,6 +92,11 @@ class Exchange(ABC):
 
     @property
     @abstractmethod
+    def is_identified(self) -> bool:
+        """Whether a layer outside of the kit has told the app who is asking, in other ways than by a header."""
+
+    @property
+    @abstractmethod
     def query(self) -> bytes:
         """The query string as received, without the question mark."""
 

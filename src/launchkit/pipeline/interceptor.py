@@ -105,6 +105,8 @@ class Planner:
     """
 
     TABLE_SIZE: Final = 4096
+    LONGEST_PATH: Final = 512
+    """Characters of a path that is worth remembering; a longer one is matched anew."""
 
     def __init__(self, interceptors: Sequence[Interceptor]) -> None:
         self._interceptors = tuple(interceptors)
@@ -122,9 +124,10 @@ class Planner:
         plan = self.table.get(key)
         if plan is None:
             plan = self._match(method if method in METHODS else "_OTHER", path, mount)
-            if len(self.table) >= self.TABLE_SIZE:
-                self.table.clear()
-            self.table[key] = plan
+            if len(path) + len(mount) <= self.LONGEST_PATH:
+                if len(self.table) >= self.TABLE_SIZE:
+                    self.table.clear()
+                self.table[key] = plan
         return plan
 
     def _match(self, method: str, path: str, mount: str) -> Plan:

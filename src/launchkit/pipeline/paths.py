@@ -2,7 +2,7 @@
 
 The rules: a pattern starts with a slash; `{name}` stands for one non-empty segment; a final `/*` stands for the path
 itself and everything below it; anything else is literal. Paths are compared decoded, with repeated slashes folded and a
-trailing slash dropped, because that is how the variants that frameworks route to one handler look.
+trailing slash or line break dropped, because that is how the variants that frameworks route to one handler look.
 """
 
 from __future__ import annotations
@@ -10,16 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_PARAMETER = re.compile(r"\{[^{}/]+\}")
+_PARAMETER = re.compile(r"\{[^{}/:<>]+\}")
 _SLASHES = re.compile(r"/{2,}")
 
 
 def normalise(path: str) -> str:
-    """Fold repeated slashes and drop the trailing one."""
+    """Fold repeated slashes, and drop trailing ones and trailing line breaks, before which frameworks' `$` matches."""
     if "//" in path:
         path = _SLASHES.sub("/", path)
-    path = path.removesuffix("/")
-    return path or "/"
+    return path.rstrip("/\n") or "/"
 
 
 class PathPattern:
@@ -36,7 +35,7 @@ class PathPattern:
         literal = _PARAMETER.sub("", text)
         if "?" in text or "#" in text:
             raise ValueError("a path has no query or fragment: leave out everything from ? or # on")
-        if "{" in literal or "}" in literal:
+        if set("{}<>").intersection(literal):
             raise ValueError("a parameter is written {name} and stands for one path segment")
         if "*" in _PARAMETER.sub("", text.removesuffix("/*")):
             raise ValueError("a star stands only at the end, after a slash, like /api/*")

@@ -34,16 +34,28 @@ _RESERVED: Final[Note[list[tuple[Rule, Refund]]]] = Note("rate_limit.reserved")
 
 
 class RateLimit(Interceptor):
-    """All limits. `client_of` tells the address that they count by, or None where it is unknown."""
+    """All limits.
+
+    Args:
+        settings: presets and own rules.
+        routes: where presets apply that name no paths.
+        client_of: tells the address that limits count by, or None where it is unknown.
+        exempt: tells the paths that no rule applies to: webhooks, of which only refused ones are charged.
+    """
 
     name = "rate_limit"
 
     def __init__(
-        self, settings: RateLimitSettings, routes: Routes, client_of: Callable[[Exchange], str | None]
+        self,
+        settings: RateLimitSettings,
+        routes: Routes,
+        client_of: Callable[[Exchange], str | None],
+        exempt: Callable[[], tuple[PathPattern, ...]] = tuple,
     ) -> None:
         self.rules = compile_rules(settings, routes)
         self.patterns = tuple(pattern for rule in self.rules for pattern in rule.patterns)
         self._client_of = client_of
+        self._exempt = exempt
         self._webhook = LimitedRoute(tuple(rule for rule in self.rules if rule.name == "webhook"), self)
         self._lock = threading.Lock()
         self._announced: set[str] = set()
@@ -51,6 +63,8 @@ class RateLimit(Interceptor):
 
     def select(self, method: str, matched: frozenset[PathPattern]) -> Interceptor | None:
         """Return the interceptor for the rules that a method and path are under."""
+        if not matched.isdisjoint(self._exempt()):
+            return None
         rules = matching(self.rules, method, matched)
         return LimitedRoute(rules, self) if rules else None
 

@@ -87,12 +87,20 @@ def _own(name: str, rule: RateLimitRule) -> Rule:
     return Rule(
         name=f"rules.{name}",
         patterns=tuple(PathPattern(path) for path in rule.paths),
-        methods=frozenset(method.upper() for method in rule.methods) or METHODS - {"OPTIONS"} | {"_OTHER"},
+        methods=_methods(rule.methods),
         windows=windows(rule.limit, refunded=rule.count == "failures"),
         observe=rule.mode == "observe",
         on_outage=rule.on_outage,
         is_success=is_answer_success,
     )
+
+
+def _methods(names: Iterable[str]) -> frozenset[str]:
+    """Return the methods as requests are planned by: HEAD goes with GET, whose handler frameworks call for it."""
+    methods = {name.upper() if name.upper() in METHODS else "_OTHER" for name in names}
+    if "GET" in methods:
+        methods.add("HEAD")
+    return frozenset(methods) or METHODS - {"OPTIONS"} | {"_OTHER"}
 
 
 def windows(text: str, *, refunded: bool = False) -> tuple[Window, ...]:
