@@ -37,6 +37,10 @@ class ThreadPool:
                 return
             try:
                 result = context.run(function)
+            except StopIteration as error:  # asyncio's futures refuse it, and whoever awaits one would wait for ever
+                failure = RuntimeError("the function raised StopIteration")
+                failure.__cause__ = error
+                future.set_exception(failure)
             except BaseException as error:  # noqa: BLE001  # it is the future's now
                 future.set_exception(error)
             else:

@@ -37,6 +37,10 @@ class WrittenExchange(Exchange):
         return self
 
     @property
+    def is_identified(self) -> bool:
+        return False
+
+    @property
     def query(self) -> bytes:
         return self._query.encode("latin-1")
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from webhook_world import new_delivery
+from webhook_world import SOURCES, new_delivery
 
 from launchkit.testing import FrozenClock
 from launchkit.webhooks.delivery import Delivery
@@ -32,7 +32,7 @@ def now(future: Future[T]) -> T:
 
 
 def claim(inbox: SqliteInbox, limit: int = 100) -> Claim:
-    return now(inbox.claim(limit, lease=LEASE, attempts=ATTEMPTS))
+    return now(inbox.claim(limit, sources=SOURCES, lease=LEASE, attempts=ATTEMPTS))
 
 
 def claim_one(inbox: SqliteInbox) -> Delivery:
@@ -238,7 +238,7 @@ def test_claims_use_the_index_whatever_the_backlog(inbox: SqliteInbox, path: Pat
     inbox.put(new_delivery("evt_1"))
     inbox.close()
     connection = sqlite3.connect(path)
-    plan = str(connection.execute("EXPLAIN QUERY PLAN " + module._SELECT_DUE, (0, 1)).fetchall())
+    plan = str(connection.execute("EXPLAIN QUERY PLAN " + module._SELECT_DUE, (0, "[]", 1)).fetchall())
     connection.close()
     assert "delivery_due" in plan
     assert "TEMP B-TREE" not in plan

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.exchanges import WrittenExchange
-from webhook_world import Reader, backends, posted, standard_secret, stripe_secret
+from webhook_world import SOURCES, Reader, backends, posted, standard_secret, stripe_secret
 
 from launchkit.errors import LaunchKitError, SettingsError
 from launchkit.pipeline.effects import Body, Enqueue, NewDelivery, ReadBody, Steps, StoreDown
@@ -237,7 +237,7 @@ def test_a_compressed_body_is_verified_as_it_was_sent(inbox: SqliteInbox) -> Non
     body = b"\x1f\x8b compressed"
     exchange = door.signed(body, **{"content-encoding": "gzip"})
     assert content(carry_out("sync", door.steps(exchange), inbox, body)) == {"status": "accepted"}
-    (lease,) = inbox.claim(1, lease=1, attempts=1).result(10).leased
+    (lease,) = inbox.claim(1, sources=SOURCES, lease=1, attempts=1).result(10).leased
     assert (lease.body, lease.headers["content-encoding"]) == (body, "gzip")
 
 

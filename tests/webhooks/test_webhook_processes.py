@@ -54,7 +54,7 @@ def start(program: str, *arguments: str) -> subprocess.Popen[str]:
 
 def pending(path: Path) -> set[str]:
     inbox = SqliteInbox(path, FrozenClock(unix_seconds=1e11))
-    found = inbox.claim(1_000_000, lease=1, attempts=9).result(60)
+    found = inbox.claim(1_000_000, sources=("stripe",), lease=1, attempts=9).result(60)
     inbox.close()
     return {lease.id for lease in found.leased}
 

@@ -8,14 +8,14 @@ import functools
 import logging
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from webhook_world import new_delivery
+from webhook_world import SOURCES, new_delivery
 
 from launchkit.background import ThreadPool
 from launchkit.pipeline.effects import StoreDown
@@ -102,8 +102,8 @@ class Heard(SqliteInbox):
         future.add_done_callback(lambda _: self.extended.set())
         return future
 
-    def claim(self, limit: int, *, lease: float, attempts: int) -> Future[Claim]:
-        future = super().claim(limit, lease=lease, attempts=attempts)
+    def claim(self, limit: int, *, sources: Iterable[str], lease: float, attempts: int) -> Future[Claim]:
+        future = super().claim(limit, sources=sources, lease=lease, attempts=attempts)
         future.add_done_callback(self._hear)
         return future
 
@@ -278,7 +278,7 @@ def test_whatever_a_handler_raises_is_a_failed_attempt(shop: Shop, error: BaseEx
     assert asyncio.run(shop.worker().run_due()) == 1
     assert shop.stats().pending == 1
     shop.clock.advance(10)
-    assert shop.inbox.claim(1, lease=1, attempts=9).result(10).leased[0].attempt == 2
+    assert shop.inbox.claim(1, sources=SOURCES, lease=1, attempts=9).result(10).leased[0].attempt == 2
 
 
 def test_an_async_handler_that_takes_too_long_is_cancelled(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
@@ -346,7 +346,7 @@ def test_a_poison_message_becomes_a_dead_letter_and_does_not_hold_up_others(
     shop.on_all(shop.see)
     shop.put("evt_poison")
     for _ in range(3):
-        shop.inbox.claim(1, lease=30, attempts=3).result(10)
+        shop.inbox.claim(1, sources=SOURCES, lease=30, attempts=3).result(10)
         shop.clock.advance(30)
     shop.put("evt_1")
     assert asyncio.run(shop.worker(concurrency=1).run_due()) == 2
@@ -363,7 +363,7 @@ def test_a_lease_is_extended_while_its_handler_lives(tmp_path: Path) -> None:
         Heard.extended.clear()
         assert await asyncio.to_thread(Heard.extended.wait, 10)
         shop.clock.advance(0.02)
-        assert (await asyncio.wrap_future(shop.inbox.claim(1, lease=30, attempts=9))).leased == ()
+        assert (await asyncio.wrap_future(shop.inbox.claim(1, sources=SOURCES, lease=30, attempts=9))).leased == ()
         shop.see(delivery)
 
     shop.on_all(handler)
@@ -380,7 +380,7 @@ def test_a_lease_that_was_lost_leaves_the_delivery_to_its_new_holder(
 
     async def handler(delivery: Delivery) -> None:
         shop.clock.advance(31)
-        assert (await asyncio.wrap_future(shop.inbox.claim(1, lease=30, attempts=9))).leased
+        assert (await asyncio.wrap_future(shop.inbox.claim(1, sources=SOURCES, lease=30, attempts=9))).leased
 
     shop.on_all(handler)
     shop.put("evt_1")
@@ -537,11 +537,11 @@ class Buggy(SqliteInbox):
 
     bugs = 1
 
-    def claim(self, limit: int, *, lease: float, attempts: int) -> Future[Claim]:
+    def claim(self, limit: int, *, sources: Iterable[str], lease: float, attempts: int) -> Future[Claim]:
         if self.bugs:
             self.bugs -= 1
             raise sqlite3.ProgrammingError("a bug")
-        return super().claim(limit, lease=lease, attempts=attempts)
+        return super().claim(limit, sources=sources, lease=lease, attempts=attempts)
 
 
 def test_a_bug_of_ours_does_not_end_the_worker(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -628,7 +628,9 @@ def test_stopping_releases_the_leases_of_handlers_that_are_not_done(shop: Shop, 
     shop.put("evt_1")
     asyncio.run(main())
     assert ends == ["evt_1"]
-    assert [lease.attempt for lease in shop.inbox.claim(1, lease=1, attempts=9).result(10).leased] == [2]
+    assert [lease.attempt for lease in shop.inbox.claim(1, sources=SOURCES, lease=1, attempts=9).result(10).leased] == [
+        2
+    ]
 
 
 class Slow(SqliteInbox):
@@ -637,9 +639,9 @@ class Slow(SqliteInbox):
     asked = threading.Event()
     go = threading.Event()
 
-    def claim(self, limit: int, *, lease: float, attempts: int) -> Future[Claim]:
+    def claim(self, limit: int, *, sources: Iterable[str], lease: float, attempts: int) -> Future[Claim]:
         self._writer.submit(lambda connection: self.asked.set() or self.go.wait(10))
-        return super().claim(limit, lease=lease, attempts=attempts)
+        return super().claim(limit, sources=sources, lease=lease, attempts=attempts)
 
 
 def test_what_is_claimed_while_the_worker_stops_is_given_back(tmp_path: Path) -> None:
@@ -659,6 +661,6 @@ def test_what_is_claimed_while_the_worker_stops_is_given_back(tmp_path: Path) ->
         await running
 
     asyncio.run(main())
-    found = shop.inbox.claim(1, lease=30, attempts=9).result(10)
+    found = shop.inbox.claim(1, sources=SOURCES, lease=30, attempts=9).result(10)
     assert ([lease.id for lease in found.leased], shop.seen) == (["evt_1"], [])
     shop.inbox.close()

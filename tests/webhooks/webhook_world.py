@@ -46,3 +46,7 @@ def backends(inbox: Inbox) -> Backends:
     """Return backends of which only the inbox is asked."""
     unused = cast("Any", None)
     return Backends(limiter=unused, local_limiter=unused, responses=unused, inbox=inbox, prober=unused)
+
+
+SOURCES = ("stripe", "standard", "clerk", "shop", "b")
+"""The names that the tests give to sources."""

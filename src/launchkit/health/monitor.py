@@ -143,7 +143,7 @@ class HealthMonitor:
                 result = await asyncio.wrap_future(self._run_in_thread(lambda: _call(function)))
                 if inspect.isawaitable(result):
                     result = await result
-        except (Exception, asyncio.CancelledError, SystemExit) as error:  # noqa: BLE001  # each means that it failed
+        except BaseException as error:  # noqa: BLE001  # each means that it failed, and none may end the loop
             return type(error).__name__
         if isinstance(result, BaseException):
             return type(result).__name__

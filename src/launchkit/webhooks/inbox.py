@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,21 +82,22 @@ class SqliteInbox:
         except TimeoutError:
             raise self._too_slow() from None
 
-    def claim(self, limit: int, *, lease: float, attempts: int) -> Future[Claim]:
+    def claim(self, limit: int, *, sources: Iterable[str], lease: float, attempts: int) -> Future[Claim]:
         """Take up to `limit` due deliveries, longest due first.
 
         Args:
             limit: how many at most, the dead ones included.
+            sources: whose; those of others wait for a process that has handlers for them.
             lease: seconds until others may claim them.
             attempts: how many a delivery may have in all.
         """
-        now = self._clock.time()
+        values = (self._clock.time(), json.dumps(list(sources)), limit)
 
         def operation(connection: sqlite3.Connection) -> Claim:
-            rows: list[_Row] = connection.execute(_SELECT_DUE, (now, limit)).fetchall()
+            rows: list[_Row] = connection.execute(_SELECT_DUE, values).fetchall()
             leased = [row for row in rows if row[6] < attempts]
             dead = [row for row in rows if row[6] >= attempts]
-            connection.executemany(_LEASE, [(now + lease, row[0]) for row in leased])
+            connection.executemany(_LEASE, [(values[0] + lease, row[0]) for row in leased])
             connection.executemany(_BURY, [(row[0],) for row in dead])
             return Claim(
                 tuple(_delivery(row, attempt=row[6] + 1) for row in leased),
@@ -180,7 +182,8 @@ _INSERT: Final = """
 # The planner alone would take the other index and sort the whole backlog.
 _SELECT_DUE: Final = """
     SELECT id, source, dedupe_key, event, headers, body, attempts, received_at FROM delivery
-    INDEXED BY delivery_due WHERE state = 'pending' AND due_at <= ? ORDER BY due_at, id LIMIT ?
+    INDEXED BY delivery_due WHERE state = 'pending' AND due_at <= ?
+    AND source IN (SELECT value FROM json_each(?)) ORDER BY due_at, id LIMIT ?
 """
 _LEASE: Final = "UPDATE delivery SET attempts = attempts + 1, due_at = ? WHERE id = ?"
 _BURY: Final = "UPDATE delivery SET state = 'dead' WHERE id = ?"

@@ -151,7 +151,9 @@ class Worker:
         free = self._settings.concurrency - len(self._tasks)
         if free <= 0 or self._stopping.is_set():
             return 0
-        claim = await asyncio.wrap_future(self._inbox.claim(free, lease=self._settings.lease, attempts=self._attempts))
+        claim = await asyncio.wrap_future(
+            self._inbox.claim(free, sources=self._handlers.sources, lease=self._settings.lease, attempts=self._attempts)
+        )
         if self._stopping.is_set():
             await self._release(*claim.leased)
             return 0
@@ -218,7 +220,9 @@ class Worker:
             if inspect.isawaitable(result):  # also from a sync function that wraps an async one
                 with self._around_handler():
                     await result
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever it is, it is the handler's
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it is the handler's
             return error
         return None
 
