@@ -211,3 +211,17 @@ def test_a_request_leaves_nothing_to_the_garbage_collector(make: Callable[..., T
         assert [scope() for scope in scopes] == [None]
     finally:
         gc.enable()
+
+
+def test_a_body_that_hooks_cannot_see_is_not_stored(make: Callable[..., Target]) -> None:
+    """`http.response.zerocopysend` hands the server a file; what is left is not the whole."""
+    target = make("asgi", read_cache={"rules": {"all": {"paths": "/*"}}})
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.zerocopysend", "file": 3, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    target.client.app.app = app
+    for _ in range(2):
+        assert target.request("GET", "/").header("cache-status") == "LaunchKit; fwd=miss"

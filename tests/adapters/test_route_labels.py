@@ -174,3 +174,13 @@ def test_flask_blueprints_are_labelled_with_their_prefix() -> None:
     mounted.get("/page/<name>")(lambda name: name)
     outer.wsgi_app = DispatcherMiddleware(outer.wsgi_app, {"/shop": mounted})  # type: ignore[method-assign]
     assert Labelled(outer).labels("/shop/page/a") == {"/shop/page/<name>"}
+
+
+def test_an_app_that_is_mounted_in_itself_is_served() -> None:
+    """Walking its mounts ends."""
+    app = Starlette(routes=[Route("/x", page)])
+    app.mount("/again", app)
+    labelled = Labelled(app)
+    assert labelled.labels("/x", "/again/x") <= {"/x", "/again/x", "(unmatched)"}
+    assert labelled.kit._failures.counts == {}
+    labelled.client.close()

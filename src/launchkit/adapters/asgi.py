@@ -136,6 +136,12 @@ class AsgiExchange(Exchange):
         return client[0] if client else None
 
     @property
+    def is_identified(self) -> bool:
+        """Whether session or authentication middleware stands outside of the kit and knows the user."""
+        user = self._scope.get("user")
+        return bool(self._scope.get("session")) or (user is not None and getattr(user, "is_authenticated", True))
+
+    @property
     def query(self) -> bytes:
         """The query string as received."""
         query: bytes = self._scope.get("query_string", b"")
@@ -241,6 +247,10 @@ class AsgiExchange(Exchange):
                 self.finish()
         elif kind == "http.response.start":
             return self._start(message)
+        elif kind == "http.response.zerocopysend":
+            self._answering = True  # a part of the body that hooks cannot see: they are not to take the rest for all
+            if not message.get("more_body", False):
+                self.finish()
         elif kind == "http.response.pathsend" or (
             kind == "http.response.trailers" and not message.get("more_trailers", False)
         ):
@@ -322,8 +332,15 @@ class AsgiExchange(Exchange):
         if not self._finished:
             self._finished = True
             if self.route is None:
-                self.route = self._labels.label(self._scope, self._mount)
+                self.route = self._label()
             self._pipeline.finish(self, self._plan)
+
+    def _label(self) -> str | None:
+        try:
+            return self._labels.label(self._scope, self._mount)
+        except Exception as error:  # noqa: BLE001  # what frameworks leave in a scope is not ours to vouch for
+            self._pipeline.failures.report("finding a route label", error)
+            return None
 
     def leave(self) -> None:
         """The app has returned; before the last byte only if the client is gone."""

@@ -43,7 +43,7 @@ class RouteLabels:
         if prefix in self._by_prefix:
             return self._by_prefix[prefix]
         if self._mounts is None:
-            self._mounts = list(_walk_mounts(self._app, "", ""))
+            self._mounts = list(_walk_mounts(self._app, "", "", frozenset()))
         found = next((template for pattern, template in self._mounts if pattern.fullmatch(prefix)), None)
         if len(self._by_prefix) < self.MOUNT_TABLE_SIZE:
             self._by_prefix[prefix] = found
@@ -65,7 +65,14 @@ def _template(route: object) -> str | None:
     return template if isinstance(template, str) else None
 
 
-def _walk_mounts(app: object, expression: str, template: str) -> Iterator[tuple[re.Pattern[str], str]]:
+def _walk_mounts(
+    app: object, expression: str, template: str, above: frozenset[int]
+) -> Iterator[tuple[re.Pattern[str], str]]:
+    """Walk an app's mounts and those below them; `above` are the lists of routes on the way: one may contain itself."""
+    routes = getattr(app, "routes", None)
+    if id(routes) in above:
+        return
+    above |= {id(routes)}
     for route in _routes(app):
         path = getattr(route, "path", None)
         inner = getattr(route, "app", None)
@@ -74,7 +81,7 @@ def _walk_mounts(app: object, expression: str, template: str) -> Iterator[tuple[
         text = _CONVERTOR.sub("}", path.rstrip("/"))
         pattern = expression + "[^/]+".join(re.escape(part) for part in re.split(r"\{[^{}]*\}", text))
         yield re.compile(pattern), template + text
-        yield from _walk_mounts(route, pattern, template + text)
+        yield from _walk_mounts(route, pattern, template + text, above)
 
 
 def _routes(app: object) -> list[object]:
@@ -84,10 +91,13 @@ def _routes(app: object) -> list[object]:
 
 def app_routes(app: object) -> Iterator[AppRoute]:
     """Return an ASGI app's routes, as far as the framework lists them."""
-    yield from _app_routes(app, "")
+    yield from _app_routes(app, "", frozenset())
 
 
-def _app_routes(app: object, prefix: str) -> Iterator[AppRoute]:
+def _app_routes(app: object, prefix: str, above: frozenset[int]) -> Iterator[AppRoute]:
+    if id(getattr(app, "routes", None)) in above:
+        return
+    above |= {id(getattr(app, "routes", None))}
     for route in _routes(app):
         contexts: Any = getattr(route, "effective_route_contexts", None)  # FastAPI's included routers
         for one in (route,) if contexts is None else contexts():
@@ -95,4 +105,4 @@ def _app_routes(app: object, prefix: str) -> Iterator[AppRoute]:
             if methods:
                 yield frozenset(methods), f"{prefix}{_template(one) or ''}"
             elif hasattr(one, "routes"):
-                yield from _app_routes(one, prefix + str(getattr(one, "path", "")))
+                yield from _app_routes(one, prefix + str(getattr(one, "path", "")), above)

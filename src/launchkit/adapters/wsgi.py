@@ -34,6 +34,9 @@ StartResponse = Callable[..., Write]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 SERVER_ERROR: Final = EarlyResponse(500, b"Internal Server Error", ((b"content-type", b"text/plain; charset=utf-8"),))
+IDENTITIES: Final = ("REMOTE_USER", "REMOTE_IDENT", "AUTH_TYPE", "SSL_CLIENT_S_DN", "SSL_CLIENT_CERT")
+"""What servers put into the environ for an authenticated user (RFC 3875 section 4.1, Apache's mod_ssl)."""
+
 REASONS: Final = {status.value: f"{status.value} {status.phrase}" for status in http.HTTPStatus}
 
 
@@ -104,6 +107,11 @@ class WsgiExchange(Exchange):
         """The address at the other end of the connection."""
         address: str = self._environ.get("REMOTE_ADDR", "")
         return address or None
+
+    @property
+    def is_identified(self) -> bool:
+        """Whether the server has authenticated the user: by password, Kerberos or a client's certificate."""
+        return any(self._environ.get(name) for name in IDENTITIES)
 
     @property
     def query(self) -> bytes:
@@ -194,7 +202,8 @@ class WsgiExchange(Exchange):
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None) -> Write:
         """Take the status line and headers on their way to the server."""
         self.status = int(status[:3]) if status[:3].isdecimal() else 0
-        self.response_headers = [(_encode(key.lower()), _encode(value)) for key, value in headers]
+        headers = list(headers)
+        self.response_headers = [(_encode(key.lower()), _encode(str(value))) for key, value in headers]
         self._response_names = None
         if self.route is None:
             self.route = self._route()
@@ -283,7 +292,8 @@ class WsgiExchange(Exchange):
     def fail(self, error: BaseException) -> None:
         """The app raised before it returned its body."""
         self.error = error
-        if self.status == 0 and isinstance(error, Exception):
+        debugged = "werkzeug.debug.preserve_context" in self._environ  # its page with the traceback is the answer
+        if self.status == 0 and isinstance(error, Exception) and not debugged:
             try:
                 self._start_answer(SERVER_ERROR)(SERVER_ERROR.body)
             except Exception as further:  # noqa: BLE001  # the app's error is the one to show

@@ -5,9 +5,9 @@ The rules:
 - The key is everything by which the app tells one resource from another: scheme, path and query as received, and Host
   (RFC 9111 section 2). Each part is prefixed with its length, so that no two requests share a key by running parts
   together.
-- The key also holds the headers from which frameworks and proxies make content without an entry in Vary: what CORS
-  layers echo (Origin), what absolute links and redirects to HTTPS are made from (X-Forwarded-Proto and its kin), and
-  what asks for a fragment of a page (HX-Request, X-Requested-With).
+- The key also holds every header from which an app may make content without an entry in Vary: all but those that every
+  browser and platform sends. Of these it holds what CORS layers echo (Origin) and what absolute links and redirects to
+  HTTPS are made from (X-Forwarded-Proto and -Port). A header that nobody thought of costs a hit, never a leak.
 - Variants are told apart by the request headers that Vary names (section 4.1), several lines of one header joined.
   Cookie and Authorization never tell variants apart: the app is shown neither.
 - A key holds at most `MAX_VARIANTS` variants, newest first; of two that fit, the newer one answers.
@@ -21,22 +21,24 @@ from typing import Final
 
 from launchkit.pipeline.effects import StoredResponse
 from launchkit.pipeline.exchange import Exchange
-from launchkit.read_cache.policy import HIDEABLE
+from launchkit.read_cache.policy import HARMLESS, HIDEABLE
 
 MAX_VARIANTS: Final = 8
 """Variants that are kept under one key."""
 
 _NAME: Final = itemgetter(0)
-_KEYED: Final = frozenset(
-    b"host hx-request origin x-forwarded-port x-forwarded-prefix x-forwarded-proto x-forwarded-scheme "
-    b"x-requested-with".split()
-)
+_UNKEYED: Final = (HARMLESS | HIDEABLE | {b"content-length"}) - {
+    b"host",
+    b"origin",
+    b"x-forwarded-port",
+    b"x-forwarded-proto",
+}
 
 
 def cache_key(exchange: Exchange) -> bytes:
     """Return the key of a GET request. Two requests have the same key only if the app cannot tell them apart by it."""
     parts = [exchange.scheme.encode(), exchange.target, exchange.query]
-    for name, value in sorted([pair for pair in exchange.request_headers() if pair[0] in _KEYED], key=_NAME):
+    for name, value in sorted([pair for pair in exchange.request_headers() if pair[0] not in _UNKEYED], key=_NAME):
         parts += (name, value.lower() if name == b"host" else value)
     return b"".join([b"%d:%b" % (len(part), part) for part in parts])
 

@@ -3,7 +3,8 @@
 A request may use the cache unless something in it asks for more than the plain resource (`Bypass` lists what):
 
 - Only GET is answered from the cache, and only as a whole: no Range, and no body, since a body is not part of the key.
-- A request that may say who is asking goes to the app (see `credentials`). Where a rule is public, Cookie and
+- A request that may say who is asking goes to the app (see `credentials`), and so does one of whom a layer outside of
+  the kit knows who is asking. Where a rule is public, Cookie and
   Authorization do not count, because the interceptor hides them from the app.
 - A header by which some apps let a request be another one (method, host or target overrides) is input that the key does
   not cover: such a request goes to the app, unless the header only repeats what the request says anyway.
@@ -53,6 +54,7 @@ class Bypass(StrEnum):
     AUTHORIZATION = "authorization"
     COOKIE = "cookie"
     CREDENTIAL = "credential"
+    IDENTIFIED = "identified"
 
     @property
     def personal(self) -> bool:
@@ -60,9 +62,9 @@ class Bypass(StrEnum):
         return self in _PERSONAL
 
 
-_PERSONAL: Final = frozenset({Bypass.AUTHORIZATION, Bypass.COOKIE, Bypass.CREDENTIAL})
+_PERSONAL: Final = frozenset({Bypass.AUTHORIZATION, Bypass.COOKIE, Bypass.CREDENTIAL, Bypass.IDENTIFIED})
 
-_HARMLESS: Final = frozenset(
+HARMLESS: Final = frozenset(
     b"accept accept-encoding accept-language cache-control cf-connecting-ip cf-ipcountry cf-ray cf-visitor connection "
     b"dnt host if-modified-since if-none-match origin pragma priority referer sec-ch-ua sec-ch-ua-mobile "
     b"sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user te traceparent tracestate "
@@ -79,9 +81,11 @@ def request_bypass(exchange: Exchange, *, public: bool) -> Bypass | None:
         exchange: the request, before anything was hidden from it.
         public: whether Cookie and Authorization will be hidden from the app.
     """
+    if exchange.is_identified:
+        return Bypass.IDENTIFIED
     reason = None if exchange.method == "GET" else Bypass.METHOD
     for name, value in exchange.request_headers():
-        if name in _HARMLESS or (public and name in HIDEABLE):
+        if name in HARMLESS or (public and name in HIDEABLE):
             continue
         found = _header_bypass(name, value, exchange)
         if found is not None:
