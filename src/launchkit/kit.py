@@ -89,7 +89,7 @@ class LaunchKit:
         check_place(settings)
         self._clock: Clock = SystemClock() if clock is None else clock
         self._failures = Failures()
-        self._client = ClientResolver(settings.trusted_proxies)
+        self._client = ClientResolver(settings.trusted_proxies, production=settings.environment == "production")
         self._access = Access(settings.token, self._client, development=settings.in_development)
         self._handlers = Handlers()
         self._around_handler: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
@@ -98,7 +98,9 @@ class LaunchKit:
         install_in_logging(self.redaction, request_id.get)  # for good: what is logged after the stop is redacted too
         self.timing = Timing(settings.timing, self._clock, probe_routes(settings))
         self.health = HealthMonitor(settings.health, self._clock, self._run_check, self._run_on_loop)
-        self.rate_limit = RateLimit(settings.rate_limit, settings.routes, self._client)
+        self.rate_limit = RateLimit(
+            settings.rate_limit, settings.routes, self._client, exempt=lambda: self.webhooks.patterns
+        )
         self.cache = ReadCache(settings.read_cache, personal_paths(settings), self._clock)
         self.webhooks = Webhooks(
             settings.webhooks, self._clock, self._handlers, self._charge_refused_webhook, self._wake_worker
@@ -107,8 +109,7 @@ class LaunchKit:
         self._redis = redis_connections(settings, self._clock)
         self._limiter: Limiter = self._local_limiter if self._redis is None else redis_limiter(self._redis)
         self._responses = MemoryResponses(settings.read_cache.size, self._clock)
-        self._inbox_file = settings.data_dir / "inbox.sqlite3"
-        self._inbox = SqliteInbox(self._inbox_file, self._clock)
+        self._inbox = SqliteInbox(settings.data_dir / "inbox.sqlite3", self._clock)
         self._begin_process()
         _renew_after_fork(self)
 
@@ -213,13 +214,21 @@ class LaunchKit:
             if pipeline is None:
                 pipeline = self.pipeline = self._assemble()
                 self._announce()
+            if self._server_loop is not None and self._server_loop.is_closed():  # ended without a shutdown
+                self._running, self._worker = False, None
             if not self._running:
                 self._running = True
                 self._server_loop = server_loop
-                self.health.start()
-                self._start_worker()
-                atexit.register(self.stop)
+                self._start_background()
         return pipeline
+
+    def _start_background(self) -> None:
+        try:
+            self.health.start()
+            self._start_worker()
+            atexit.register(self.stop)
+        except Exception as error:  # noqa: BLE001  # an app that cannot have a worker is still an app
+            self._failures.report("starting", error)
 
     def _handlers_changed(self) -> None:
         """Take up a handler that came after the start."""
@@ -231,7 +240,7 @@ class LaunchKit:
 
     def _start_worker(self) -> None:
         open_sources = self._handlers.sources - self.webhooks.closed.keys()
-        if self._worker is not None or not (open_sources or self._inbox_file.exists()):
+        if self._worker is not None or not open_sources:
             return
         self._worker = Worker(
             self._inbox,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr
 
@@ -51,10 +51,21 @@ def secret_values(model: BaseModel) -> Iterator[str]:
         yield from _secrets_in(getattr(model, name))
 
 
+def _passwords_in(url: str) -> Iterator[str]:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no URL; then all of it
+        yield url
+        return
+    for password in (parts.password or "", *parse_qs(parts.query).get("password", ())):
+        yield password
+        yield unquote(password)
+
+
 def _secrets_in(value: object) -> Iterator[str]:
     if isinstance(value, SecretStr):
         text = value.get_secret_value()
-        yield (urlsplit(text).password or "") if "://" in text else text
+        yield from _passwords_in(text) if "://" in text else (text,)
     elif isinstance(value, BaseModel):
         yield from secret_values(value)
     elif isinstance(value, tuple):

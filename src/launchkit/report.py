@@ -15,6 +15,8 @@ from launchkit.webhooks.interceptor import Webhooks
 
 LONGEST = 12
 
+_FLASK_PARAMETER = re.compile(r"<(?:[^<>:]+:)?([^<>]+)>")
+
 _LOOKS_LIKE = (
     ("login", re.compile(r"log-?_?in|sign-?_?in|/token$|/auth$")),
     ("signup", re.compile(r"sign-?_?up|register")),
@@ -98,7 +100,7 @@ def _taken_over(settings: Settings, routes: list[tuple[frozenset[str], str]]) ->
 
 
 def _unlimited(rules: list[Rule], routes: list[tuple[frozenset[str], str]]) -> Iterator[str]:
-    for path in sorted({path for methods, path in routes if "POST" in methods}):
+    for path in sorted({_FLASK_PARAMETER.sub(r"{\1}", path) for methods, path in routes if "POST" in methods}):
         preset = next((name for name, pattern in _LOOKS_LIKE if pattern.search(path.lower())), None)
         if preset is not None and not any(_covers(pattern, path) for rule in rules for pattern in rule.patterns):
             yield f"POST {path} has no limit: set {PREFIX}ROUTES__{preset.upper()}={path}"

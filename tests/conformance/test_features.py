@@ -58,7 +58,7 @@ def test_spellings_of_a_path_share_its_limit(target: Target) -> None:
     """Slashes and percent-encoding are no way around."""
     for _ in range(20):
         target.request("POST", "/login", body=BAD)
-    for path in ("/%6Cogin", "//login", "/login/"):
+    for path in ("/%6Cogin", "//login", "/login/", "/login%0A"):
         assert target.request("POST", path, body=BAD).status == 429
 
 
@@ -240,3 +240,57 @@ def test_features_can_be_switched_off(make: Callable[..., Target], target: Targe
     assert off.request("GET", "/hello").header("x-frame-options") is None
     assert {off.request("POST", "/login", body=BAD).status for _ in range(70)} == {401}
     assert off.request("GET", "/counted").header("cache-status") is None
+
+
+@pytest.mark.parametrize("name", ["starlette", "flask"])
+def test_head_counts_as_get(make: Callable[..., Target], name: str) -> None:
+    """Frameworks call the same handler for it."""
+    target = make(name, rate_limit={"rules": {"all": {"paths": "/counted", "methods": "GET", "limit": "3/minute"}}})
+    assert [target.request("HEAD", "/counted").status for _ in range(5)] == [200] * 3 + [429] * 2
+    assert target.request("GET", "/counted").status == 429
+
+
+def test_a_proxy_that_does_not_name_the_client_is_no_client(
+    make: Callable[..., Target], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Declared or not: its visitors are not one visitor."""
+    for proxies, headers, peer in (
+        ("private", [("x-real-ip", "198.51.100.1")], "10.0.0.9"),
+        ("", [("x-forwarded-proto", "https")], "10.0.0.9"),
+        ("", [("via", "1.1 proxy")], "127.0.0.1"),
+    ):
+        target = make("asgi", routes={"login": "/login"}, trusted_proxies=proxies)
+        assert {target.request("POST", "/login", headers, BAD, peer=peer).status for _ in range(30)} == {401}
+    assert "It is trusted, but sends no X-Forwarded-For" in caplog.text
+
+
+def test_a_private_peer_is_a_proxy_in_production(make: Callable[..., Target]) -> None:
+    """Visitors come from the internet; in development they come from the next desk."""
+    production = make("wsgi", routes={"login": "/login"}, environment="production")
+    assert {production.request("POST", "/login", body=BAD, peer="10.0.0.9").status for _ in range(30)} == {401}
+    development = make("wsgi", routes={"login": "/login"})
+    assert [development.request("POST", "/login", body=BAD, peer="10.0.0.9").status for _ in range(21)][-1] == 429
+
+
+@pytest.mark.parametrize("name", ["x-accesstoken", "eppn", "x-org-id", "x-script-name", "x-anything"])
+def test_headers_that_nobody_thought_of_tell_cached_pages_apart(target: Target, name: str) -> None:
+    """An app may make its page from any of them."""
+    alice, bob = [(name, "alice")], [(name, "bob")]
+    pages = [target.request("GET", "/counted", headers).body for headers in (alice, bob, alice)]
+    assert pages[0] != pages[1]
+    assert pages[2] != pages[1]
+
+
+def test_a_user_known_to_the_server_bypasses_the_cache(make: Callable[..., Target]) -> None:
+    """Whoever authenticated them: a password, Kerberos, a certificate, or middleware around the kit."""
+    rules = {"read_cache": {"rules": {"counted": {"paths": "/counted", "public": True}}}}
+    flask, starlette = make("flask", **rules), make("starlette", **rules)
+    for identity in ({"REMOTE_USER": "alice"}, {"SSL_CLIENT_S_DN": "CN=alice"}):
+        pages = {flask.request("GET", "/counted", **identity).body for _ in range(2)}
+        assert len(pages) == 2
+    for identity in ({"session": {"user": "alice"}}, {"user": object()}):
+        reply = [starlette.request("GET", "/counted", **identity) for _ in range(2)]
+        assert len({one.body for one in reply}) == 2
+        assert reply[0].header("cache-status") == "LaunchKit; fwd=bypass; detail=identified"
+        assert reply[0].header("cache-control") == "private, no-store"
+    assert starlette.request("GET", "/counted", session={}).header("cache-status") == "LaunchKit; fwd=miss"

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import stripe
@@ -490,3 +491,106 @@ def test_no_file_is_made_for_webhooks_that_nobody_can_send(make: Callable[..., T
     target.kit.webhook("stripe")(Handled())
     assert target.request("POST", "/webhooks/stripe", body=event()).status == 503
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_spelling_of_a_webhooks_path_reaches_the_app(make: Callable[..., Target], name: str) -> None:
+    """The app may have a handler there that believes in the kit's verification."""
+    target = make(name, webhooks={"sources": {"stripe": {"secrets": SECRET, "path": "/echo"}}})
+    for path in ("/echo", "/echo/", "//echo", "/%65cho", "/echo%0A"):
+        assert target.request("POST", path, body=b"{}").status == 401
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_rule_refuses_a_good_delivery(make: Callable[..., Target], name: str) -> None:
+    """Also not one that covers everything."""
+    rules = {"rules": {"all": {"paths": "/*", "limit": "3/minute"}}}
+    target = make(name, webhooks=SOURCES, rate_limit=rules)
+    target.kit.webhook("stripe")(Handled())
+    bodies = [event(number) for number in range(10)]
+    statuses = [target.request("POST", "/webhooks/stripe", signed(target, body), body).status for body in bodies]
+    assert statuses == [200] * 10
+
+
+def test_deliveries_wait_for_a_process_with_their_handler(make: Callable[..., Target]) -> None:
+    """One without, or whose handler is imported later, takes nothing away."""
+    sources = {"sources": {"stripe": {"secrets": SECRET}, "other": {"secrets": SECRET, "scheme": "stripe"}}}
+    target = make("wsgi", webhooks=sources)
+    other, late = Handled(), Handled()
+    target.kit.webhook("other")(other)
+    body = event()
+    target.request("POST", "/webhooks/stripe", signed(target, body), body)
+    target.request("POST", "/webhooks/other", signed(target, body), body)
+    other.wait()
+    target.kit.webhook("stripe")(late)
+    target.kit._wake_worker()
+    late.wait()
+    assert [delivery.source for delivery in (*other.deliveries, *late.deliveries)] == ["other", "stripe"]
+
+
+class Odd(BaseException):
+    """Something that is no Exception, as extensions in other languages raise."""
+
+
+@pytest.mark.parametrize("error", [StopIteration, KeyboardInterrupt, SystemExit, Odd])
+def test_whatever_a_handler_raises_is_a_failed_attempt(
+    make: Callable[..., Target], error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends neither the worker nor the server, and takes no place for longer than it ran."""
+    target = make("wsgi", webhooks={**SOURCES, "concurrency": 1})
+    handled = Handled()
+
+    @target.kit.webhook("stripe", "bad")
+    def bad(delivery: Delivery) -> None:
+        raise error
+
+    target.kit.webhook("stripe", "good")(handled)
+    for body in (event(1, "bad"), event(2, "good")):
+        assert target.request("POST", "/webhooks/stripe", signed(target, body), body).status == 200
+    handled.wait()
+    assert "failed on attempt 1" in caplog.text
+
+
+def test_a_data_dir_that_cannot_be_used_does_not_stop_the_app(make: Callable[..., Target], tmp_path: Path) -> None:
+    """Webhooks ask to come again; everything else is untouched."""
+    (tmp_path / "data").write_text("not a folder")
+    target = make("wsgi", webhooks=SOURCES)
+    target.kit.webhook("stripe")(Handled())
+    body = event()
+    assert target.request("GET", "/hello").status == 200
+    assert target.request("POST", "/webhooks/stripe", signed(target, body), body).status == 503
+
+
+def test_a_loop_that_ended_without_a_shutdown_is_replaced(make: Callable[..., Target]) -> None:
+    """The worker comes back with the next start."""
+    target = make("starlette", webhooks=SOURCES)
+    handled = Handled()
+    target.kit.webhook("stripe")(handled)
+    with asyncio.Runner() as first:
+        first.run(target.kit.astart())
+    with target.client.lifespan():
+        body = event()
+        target.request("POST", "/webhooks/stripe", signed(target, body), body)
+        deadline = time.monotonic() + 10
+        while not handled.deliveries and time.monotonic() < deadline:
+            target.client.runner.run(asyncio.sleep(0))
+    assert len(handled.deliveries) == 1
+
+
+def test_a_developer_still_sees_werkzeugs_debugger(make: Callable[..., Target]) -> None:
+    """With it around, a 500 of the kit's would take the traceback's place."""
+    target = make("wsgi")
+    reply = target.request("GET", "/boom", **{"werkzeug.debug.preserve_context": list})
+    assert (reply.status, type(reply.error).__name__) == (0, "Boom")
+
+
+@pytest.mark.parametrize("url", ["redis://:{}@127.0.0.1:1/0", "redis://127.0.0.1:1/0?password={}"])
+def test_the_password_of_a_redis_url_is_hidden_however_it_is_written(
+    caplog: pytest.LogCaptureFixture, url: str
+) -> None:
+    """As it stands in the URL, and as it is meant."""
+    secret = f"{secrets.token_hex(8)}/{secrets.token_hex(4)}&é"
+    LaunchKit(Settings(redis_url=url.format(quote(secret, safe=""))))
+    for text in (secret, quote(secret, safe=""), quote(secret), repr(secret), json.dumps(secret)):
+        logging.getLogger("app").warning("it is %s", text)
+    assert secret[:16] not in caplog.text

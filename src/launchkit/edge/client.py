@@ -5,9 +5,9 @@ The rules:
 - The peer of the connection is the client, unless it is a trusted proxy. Then X-Forwarded-For is read from the right,
   and the first address that is not itself a trusted proxy is the client; what is no address ends the walk, and the last
   good address stands. The left end of the header is whatever the client wrote, and is never believed.
-- Where forwarded headers arrive from a private peer that is not trusted, or the peer is a Unix socket, it is a proxy
-  that nobody declared and the client is unknown: None, never the proxy's own address, which would put all clients into
-  one bucket.
+- Where a proxy's headers arrive from a private peer or a Unix socket and do not tell the client, because the proxy is
+  not trusted or sends no X-Forwarded-For, the client is unknown: None, never the proxy's own address, which
+  would put all clients into one bucket. In production that goes for every private peer that nobody declared.
 - An IPv4 address in IPv6 clothes (mapped, RFC 4291 section 2.5.5.2; NAT64, RFC 6052) is an IPv4 address. Of an IPv6
   address the first 64 bits count, because whoever has one address has all of that network.
 """
@@ -44,30 +44,42 @@ UNIX: Final = "unix"
 """The word in `trusted_proxies` for a proxy that speaks to the server through a Unix socket."""
 
 _NAT64: Final = int(ipaddress.IPv6Address("64:ff9b::")) >> 32
-FORWARDED: Final = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
+FORWARDED: Final = (b"x-forwarded-for", b"forwarded", b"x-real-ip", b"x-forwarded-proto", b"x-forwarded-host", b"via")
+"""Headers by which a proxy shows itself."""
 
 
 class ClientResolver:
-    """Finds the client's address for an exchange."""
+    """Finds the client's address for an exchange.
 
-    def __init__(self, trusted_proxies: Collection[str]) -> None:
+    In production a peer with a private address that nobody declared counts as a proxy even if it does not show itself:
+    visitors come from the internet.
+    """
+
+    def __init__(self, trusted_proxies: Collection[str], *, production: bool = False) -> None:
         words = {UNIX: (), "private": PRIVATE}
         texts = [text for name in trusted_proxies for text in words.get(name, (name,))]
         self._trusted: tuple[Network, ...] = tuple(ipaddress.ip_network(text, strict=False) for text in texts)
         self._trusts_unix = UNIX in trusted_proxies
+        self._production = production
         self._trusts_peer = lru_cache(maxsize=4096)(lambda text: self.trusts(parse(text)))
         self._warned = False
 
     def __call__(self, exchange: Exchange) -> str | None:
         """Return the address that limits count by, or None where it is unknown."""
         peer = parse(exchange.peer or "")
-        if self.trusts(peer):
-            client = self._walk(peer, exchange.header_values(b"x-forwarded-for"))
-            return None if client is None else grouped(client)
-        if peer is None or (is_private(peer) and any(exchange.header(name) is not None for name in FORWARDED)):
-            self._warn(peer)
+        trusted = self.trusts(peer)
+        chain = exchange.header_values(b"x-forwarded-for") if trusted else []
+        client = self._walk(peer, chain) if chain else peer
+        if client is None or (not chain and self._is_proxy(client, exchange, trusted=trusted)):
+            self._warn(peer, trusted=trusted)
             return None
-        return grouped(peer)
+        return grouped(client)
+
+    def _is_proxy(self, peer: Address, exchange: Exchange, *, trusted: bool) -> bool:
+        if not (trusted or is_private(peer)):
+            return False
+        shows_itself = any(exchange.header(name) is not None for name in FORWARDED)
+        return shows_itself or (self._production and not trusted)
 
     def trusts(self, address: Address | None) -> bool:
         """Tell whether an address belongs to a trusted proxy; None is the other end of a Unix socket."""
@@ -100,15 +112,21 @@ class ClientResolver:
                 break
         return client
 
-    def _warn(self, peer: Address | None) -> None:
-        if not self._warned:
-            self._warned = True
-            logger.error(
-                "Requests come through a proxy at %s that is not trusted: the client's address is unknown, and limits "
-                "by address only observe. If that proxy is yours, set LAUNCHKIT_TRUSTED_PROXIES to %s.",
-                peer or "a Unix socket",
-                "its network, or to private" if peer else UNIX,
-            )
+    def _warn(self, peer: Address | None, *, trusted: bool) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        if trusted:
+            remedy = "It is trusted, but sends no X-Forwarded-For: let it do so."
+        else:
+            setting = "its network, or to private" if peer else UNIX
+            remedy = f"If that proxy is yours, set LAUNCHKIT_TRUSTED_PROXIES to {setting}."
+        logger.error(
+            "Requests come through a proxy at %s and the client's address is unknown: limits by address only observe. "
+            "%s",
+            peer or "a Unix socket",
+            remedy,
+        )
 
 
 @lru_cache(maxsize=4096)

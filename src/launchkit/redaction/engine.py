@@ -10,11 +10,13 @@ are compared in lower case, and only where there is something to separate a key 
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from launchkit.redaction.assignments import redact_assignments
 from launchkit.redaction.keys import KeyNames
@@ -133,12 +135,19 @@ def _triggered(gates: _Gates, text: str) -> list[Rule]:
 
 
 def _spellings(values: Iterable[str]) -> tuple[str, ...]:
-    """Return each value as it is, as in a URL and as in JSON; longer ones first, for one may contain another."""
+    """Return each value as it is and as it is written elsewhere; longer ones first, for one may contain another."""
     long_enough = [value for value in values if len(value) >= SHORTEST_VALUE]
-    spelled = {
-        spelling for value in long_enough for spelling in (value, quote(value, safe=""), json.dumps(value)[1:-1])
-    }
+    spelled = {spelling for value in long_enough for spelling in _written(value)}
     return tuple(sorted(spelled, key=lambda spelling: (-len(spelling), spelling)))
+
+
+def _written(value: str) -> Iterator[str]:
+    """Return a value as it stands in URLs, JSON, Python, HTML and base64."""
+    percent = quote(value, safe="")
+    yield from (value, percent, percent.lower(), quote(value), quote_plus(value))
+    yield from (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
+    yield from (repr(value)[1:-1], repr(value.encode())[2:-1], html.escape(value))
+    yield base64.b64encode(value.encode()).decode().rstrip("=")
 
 
 def _hide_value(match: re.Match[str]) -> str:
