@@ -45,32 +45,9 @@ class AsgiClient:
         self.runner = asyncio.Runner()
         self.reply = Reply()
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        headers: Iterable[tuple[str, str]] = (),
-        body: bytes | list[bytes] = b"",
-        *,
-        peer: str | None = PEER,
-        extensions: dict[str, Any] | None = None,
-        disconnect_after: int | None = None,
-        scheme: str = "http",
-        **scope_items: Any,
-    ) -> Reply:
-        return self.runner.run(
-            self.arequest(
-                method,
-                path,
-                headers,
-                body,
-                peer=peer,
-                extensions=extensions,
-                disconnect_after=disconnect_after,
-                scheme=scheme,
-                **scope_items,
-            )
-        )
+    def request(self, *arguments: Any, **options: Any) -> Reply:
+        """Send one request and return when the app is done with it; see `arequest`."""
+        return self.runner.run(self.arequest(*arguments, **options))
 
     async def arequest(
         self,
