@@ -130,10 +130,12 @@ class Exchange(ABC):
 
     def default_response_headers(self, headers: Iterable[Header]) -> None:
         """Append the headers, named in lower case, that the response does not have: the app's own always win."""
+        response = self.response_headers
         names = self._response_names
         if names is None:
-            names = self._response_names = {name.lower() for name, _ in self.response_headers}
+            names = self._response_names = {name.lower() for name, _ in response}
         for header in headers:
-            if header[0] not in names:
-                names.add(header[0])
-                self.response_headers.append(header)
+            name = header[0]
+            if name not in names:
+                names.add(name)
+                response.append(header)
