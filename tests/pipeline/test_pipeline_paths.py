@@ -31,6 +31,7 @@ paths = st.lists(
         ("//", "/"),
         ("/login", "/login"),
         ("/login/", "/login"),
+        ("/login\n", "/login"),
         ("//login//x///", "/login/x"),
         ("login", "login"),
     ],
@@ -129,8 +130,8 @@ def test_equal_text_gives_equal_patterns(text: str) -> None:
 
 def naive(pattern: str, path: str) -> bool:
     """Compare segment by segment."""
-    wanted = [part for part in pattern.removesuffix("*").split("/") if part]
-    given = [part for part in path.split("/") if part]
+    wanted = [part for part in pattern.removesuffix("*").rstrip("/\n").split("/") if part]
+    given = [part for part in path.rstrip("/\n").split("/") if part]
     if pattern.endswith("/*"):
         given = given[: len(wanted)]
     return len(wanted) == len(given) and all(map(naive_segment, wanted, given))
