@@ -383,6 +383,22 @@ def test_the_report_names_forms_without_a_limit(capsys: pytest.CaptureFixture[st
     assert "POST /v1/login has no limit: set LAUNCHKIT_ROUTES__LOGIN=/v1/login" in capsys.readouterr().err
 
 
+def test_the_report_gives_advice_that_can_be_followed(
+    capsys: pytest.CaptureFixture[str], make: Callable[..., Target]
+) -> None:
+    """Flask's parameters are written as patterns have them."""
+    app = Flask(__name__)
+    app.post("/<string:tenant>/login")(login)
+    kit = LaunchKit(Settings())
+    kit.install(app)
+    kit.start()
+    kit.stop()
+    advice = "POST /{tenant}/login has no limit: set LAUNCHKIT_ROUTES__LOGIN=/{tenant}/login"
+    assert advice in capsys.readouterr().err
+    limited = make("wsgi", routes={"login": "/{tenant}/login"})
+    assert [limited.request("POST", "/acme/login").status for _ in range(21)] == [404] * 20 + [429]
+
+
 def test_the_report_is_quiet_about_forms_that_have_one(capsys: pytest.CaptureFixture[str]) -> None:
     """By preset or by an own rule."""
     app = Flask(__name__)

@@ -95,6 +95,8 @@ def test_a_pattern_means_these_paths(pattern: str, path: str, expected: bool) ->
         ("/a/id}", "written {name}"),
         ("/a/{}", "written {name}"),
         ("/a/{b/c}", "written {name}"),
+        ("/a/{b:path}", "written {name}"),
+        ("/a/<b>", "written {name}"),
         ("/a*", "only at the end, after a slash"),
         ("/*/a", "only at the end, after a slash"),
         ("/a/*/*", "only at the end, after a slash"),
