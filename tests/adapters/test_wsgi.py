@@ -236,3 +236,16 @@ def test_what_is_against_the_rules_is_left_to_the_server(host: PipelineHost) -> 
     host.client.app.app = app
     _, started = call(host.client.app, PATH_INFO="/\u2603", HTTP_X_SNOWMAN="\u2603")
     assert started == [("Fine", [("X-Snowman", "\u2603")])]
+
+
+@pytest.mark.parametrize("make_headers", [tuple, iter, lambda pairs: dict(pairs).items()])
+def test_headers_may_come_in_any_iterable(host: PipelineHost, make_headers: Callable[[Any], Any]) -> None:
+    """PEP 3333 asks for a list; servers take more, and what works without the kit works with it."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", make_headers([("x-app", "yes")]))
+        return [b"fine"]
+
+    host.client.app.app = app
+    reply = host.request("GET", "/")
+    assert (reply.error, reply.header("x-app"), reply.body) == (None, "yes", b"fine")

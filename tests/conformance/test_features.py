@@ -170,6 +170,17 @@ def test_readiness_follows_the_apps_checks(target: Target) -> None:
     assert target.request("GET", "/health/ready").status == 200
 
 
+def test_a_check_that_raises_what_is_no_exception_has_failed(target: Target) -> None:
+    """It takes down neither the answer nor the server."""
+
+    @target.kit.health_check("odd")
+    async def odd() -> None:
+        raise KeyboardInterrupt
+
+    reply = target.request("GET", "/health/ready")
+    assert (reply.status, json.loads(reply.body), reply.error) == (200, {"status": "warn"}, None)
+
+
 def test_a_request_id_is_made(target: Target) -> None:
     """It is the same in the app and in the response, and gone afterwards."""
     reply = target.request("GET", "/identity")
