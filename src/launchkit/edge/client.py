@@ -1,159 +1,251 @@
-"""Who is calling: the client's address, as far as it can be known.
+"""Who is calling, and through what: the client's address, scheme and host, as far as they can be known.
 
 The rules:
 
-- The peer of the connection is the client, unless it is a trusted proxy. Then X-Forwarded-For is read from the right,
-  and the first address that is not itself a trusted proxy is the client; what is no address ends the walk, and the last
-  good address stands. The left end of the header is whatever the client wrote, and is never believed.
+- The peer of the connection is the client, unless it is a trusted proxy: then the headers are followed as far as they
+  can be believed (see `chain`). X-Forwarded-For is read if there is one, else Forwarded, never both.
 - Where a proxy's headers arrive from a private peer or a Unix socket and do not tell the client, because the proxy is
-  not trusted or sends no X-Forwarded-For, the client is unknown: None, never the proxy's own address, which
-  would put all clients into one bucket. In production that goes for every private peer that nobody declared.
-- An IPv4 address in IPv6 clothes (mapped, RFC 4291 section 2.5.5.2; NAT64, RFC 6052) is an IPv4 address. Of an IPv6
-  address the first 64 bits count, because whoever has one address has all of that network.
+  not trusted or names nobody, the client is unknown: None, never the proxy's own address, which would put all clients
+  into one bucket. In production that goes for every private peer that nobody declared.
+- A public peer that nobody declared is the client, whatever headers it sends: a proxy cannot be told from one client
+  that sends them, and nobody must be able to leave the limits that way. If it is certain whose proxy it is, its word is
+  good enough to count by, in buckets of their own, but not to let anybody in: the address is unknown.
+- A server that has already put an item of X-Forwarded-For in the place of the peer (uvicorn does, for proxies on
+  127.0.0.1) is taken at its word where nothing is declared. Where the declared proxies say otherwise, it is good enough
+  to count by.
+- Of an IPv6 address the first 64 bits count.
+
+Each mistake is logged once, with its remedy.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import logging
+import json
 from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
+from launchkit.edge.chain import Chain, Evidence
+from launchkit.edge.forwarded import LONGEST_ADDRESS, Address, forwarded, forwarded_for, grouped, parse
+from launchkit.edge.mistakes import (
+    Mistake,
+    MistakeLog,
+    rewritten_peer,
+    silent_proxy,
+    undeclared_proxy,
+    undeclared_vendor,
+)
+from launchkit.networks import PRIVATE, PROXIES
 from launchkit.pipeline.exchange import Exchange
 
-logger = logging.getLogger("launchkit")
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-PRIVATE: Final = (
-    "127.0.0.0/8",
-    "10.0.0.0/8",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "100.64.0.0/10",
-    "169.254.0.0/16",
-    "::1/128",
-    "fc00::/7",
-    "fe80::/10",
+FORWARDED: Final = (
+    b"x-forwarded-for",
+    b"forwarded",
+    b"x-real-ip",
+    b"x-forwarded-proto",
+    b"x-forwarded-host",
+    b"via",
+    b"cf-connecting-ip",
+    b"fly-client-ip",
 )
-"""What the word `private` in `trusted_proxies` stands for (RFC 1918, 4193, 6598, 3927, 4291)."""
-
-UNIX: Final = "unix"
-"""The word in `trusted_proxies` for a proxy that speaks to the server through a Unix socket."""
-
-_NAT64: Final = int(ipaddress.IPv6Address("64:ff9b::")) >> 32
-FORWARDED: Final = (b"x-forwarded-for", b"forwarded", b"x-real-ip", b"x-forwarded-proto", b"x-forwarded-host", b"via")
 """Headers by which a proxy shows itself."""
+
+_LISTS: Final = (b"x-forwarded-for", b"forwarded")
+_MOST_REMEMBERED: Final = 512
+"""Bytes of headers beyond which an answer is worked out anew each time, so that nobody can fill memory."""
+
+_PRIVATE_NETWORKS: Final = tuple(ipaddress.ip_network(text) for text in PRIVATE)
+Values = tuple[bytes | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who is calling.
+
+    Attributes:
+        address: the client's address in full, or None if it is unknown.
+        bucket: what limits count by: the address, the /64 network of an IPv6 address, or None if there is nothing to go
+            by. It can be there without an address, where a proxy that nobody declared names the client.
+        source: where that comes from: `peer`, a header's name in lower case, or `unknown`.
+        peer: the address at the other end of the connection, as the server shows it.
+        trusted: whether the peer is a trusted proxy.
+    """
+
+    address: str | None
+    bucket: str | None
+    source: str
+    peer: str | None
+    trusted: bool
+
+
+class _Finding(NamedTuple):
+    """An answer, what is wrong with the settings if it says so, and who may be an undeclared proxy."""
+
+    client: Client
+    mistake: Mistake | None = None
+    suspect: str | None = None
+
+
+class _Peer(NamedTuple):
+    """What is known of a peer before any header is read.
+
+    `names` are the headers to look for, `alone` is the answer if there is none of them, and `shown` the one if there
+    is, or None where it depends on their values.
+    """
+
+    text: str | None
+    address: Address | None
+    trusted: bool
+    names: tuple[bytes, ...]
+    alone: _Finding
+    shown: _Finding | None
 
 
 class ClientResolver:
-    """Finds the client's address for an exchange.
+    """Finds out who is calling.
 
     In production a peer with a private address that nobody declared counts as a proxy even if it does not show itself:
     visitors come from the internet.
     """
 
     def __init__(self, trusted_proxies: Collection[str], *, production: bool = False) -> None:
-        words = {UNIX: (), "private": PRIVATE}
-        texts = [text for name in trusted_proxies for text in words.get(name, (name,))]
-        self._trusted: tuple[Network, ...] = tuple(ipaddress.ip_network(text, strict=False) for text in texts)
-        self._trusts_unix = UNIX in trusted_proxies
+        self._trusted = tuple(trusted_proxies)
+        self._chain = Chain(trusted_proxies)
+        certain = [word for word, proxies in PROXIES.items() if proxies.is_certain and word not in trusted_proxies]
+        self._undeclared = {word: Chain((word,)) for word in certain}
+        self._wide = Chain((*trusted_proxies, *self._undeclared))
         self._production = production
-        self._trusts_peer = lru_cache(maxsize=4096)(lambda text: self.trusts(parse(text)))
-        self._warned = False
+        self._names = (*_LISTS, *self._wide.headers)
+        self._told_by_cloudflare = b"cf-connecting-ip" in self._chain.headers
+        self._peer = lru_cache(maxsize=4096)(self._classify)
+        self._remembered = lru_cache(maxsize=2048)(self._find)
+        self._mistakes = MistakeLog()
+
+    # --- what features ask -------------------------------------------------------------------------------------------
 
     def __call__(self, exchange: Exchange) -> str | None:
-        """Return the address that limits count by, or None where it is unknown."""
-        peer = parse(exchange.peer or "")
-        trusted = self.trusts(peer)
-        chain = exchange.header_values(b"x-forwarded-for") if trusted else []
-        client = self._walk(peer, chain) if chain else peer
-        if client is None or (not chain and self._is_proxy(client, exchange, trusted=trusted)):
-            self._warn(peer, trusted=trusted)
-            return None
-        return grouped(client)
+        """Return what limits count by, or None where the client is unknown."""
+        return self.resolve(exchange).bucket
 
-    def _is_proxy(self, peer: Address, exchange: Exchange, *, trusted: bool) -> bool:
-        if not (trusted or is_private(peer)):
-            return False
-        shows_itself = any(exchange.header(name) is not None for name in FORWARDED)
-        return shows_itself or (self._production and not trusted)
+    def resolve(self, exchange: Exchange) -> Client:
+        """Return all that is known of the client."""
+        peer = self._peer_of(exchange)
+        header = exchange.header
+        given = [header(name) for name in peer.names]
+        is_alone = given.count(None) == len(given)
+        finding = peer.alone if is_alone else peer.shown or self._read(exchange, peer, given)
+        if finding.mistake is not None:
+            self._mistakes.add(finding.mistake)
+        elif finding.suspect is not None:
+            self._mistakes.suspect(finding.suspect)
+        return finding.client
 
-    def trusts(self, address: Address | None) -> bool:
-        """Tell whether an address belongs to a trusted proxy; None is the other end of a Unix socket."""
-        if address is None:
-            return self._trusts_unix
-        return any(address in network for network in self._trusted)
+    def scheme(self, exchange: Exchange) -> Literal["https", "http"]:
+        """Return the scheme that the client spoke, to this server or to a trusted proxy.
+
+        From a trusted proxy it is X-Forwarded-Proto, else `proto` of Forwarded; and CF-Visitor, where Cloudflare is
+        trusted, says what a proxy behind it did not see.
+        """
+        scheme = exchange.scheme
+        if self._peer_of(exchange).trusted:
+            scheme = _nearest(exchange, b"x-forwarded-proto", "proto").lower() or scheme
+            if self._told_by_cloudflare and _visitor_scheme(exchange.header(b"cf-visitor")) == "https":
+                scheme = "https"
+        return "https" if scheme in ("https", "wss") else "http"
 
     def is_https(self, exchange: Exchange) -> bool:
         """Tell whether the client spoke HTTPS, to this server or to a trusted proxy."""
-        if exchange.scheme == "https":
-            return True
-        forwarded = exchange.header(b"x-forwarded-proto")
-        if forwarded is None or forwarded.strip().lower() != b"https":
-            return False
-        return self._trusts_peer(exchange.peer or "")
+        return self.scheme(exchange) == "https"
+
+    def host(self, exchange: Exchange) -> bytes | None:
+        """Return the host that the client asked for: from a trusted proxy X-Forwarded-Host or `host` of Forwarded.
+
+        For links and redirects. Many proxies pass on X-Forwarded-Host as a client wrote it, so it must not decide alone
+        what is served: the app sees Host.
+        """
+        if self._peer_of(exchange).trusted:
+            named = _nearest(exchange, b"x-forwarded-host", "host")
+            if named:
+                return named.encode("latin-1")
+        return exchange.header(b"host")
 
     def is_local(self, exchange: Exchange) -> bool:
         """Tell whether the request comes from this machine and through no proxy."""
-        peer = parse(exchange.peer or "")
+        peer = self._peer_of(exchange).address
         return peer is not None and peer.is_loopback and all(exchange.header(name) is None for name in FORWARDED)
 
-    def _walk(self, peer: Address | None, values: list[bytes]) -> Address | None:
-        client = peer
-        for item in reversed(b",".join(values).decode("latin-1").split(",")):
-            address = parse(item.strip())
-            if address is None:
-                break
-            client = address
-            if not self.trusts(address):
-                break
-        return client
+    def trusts(self, address: Address | None) -> bool:
+        """Tell whether a peer is a trusted proxy; None is the other end of a Unix socket."""
+        return self._chain.at_peer(address) is not None
 
-    def _warn(self, peer: Address | None, *, trusted: bool) -> None:
-        if self._warned:
-            return
-        self._warned = True
-        if trusted:
-            remedy = "It is trusted, but sends no X-Forwarded-For: let it do so."
-        else:
-            setting = "its network, or to private" if peer else UNIX
-            remedy = f"If that proxy is yours, set LAUNCHKIT_TRUSTED_PROXIES to {setting}."
-        logger.error(
-            "Requests come through a proxy at %s and the client's address is unknown: limits by address only observe. "
-            "%s",
-            peer or "a Unix socket",
-            remedy,
+    # --- the peer ----------------------------------------------------------------------------------------------------
+
+    def _peer_of(self, exchange: Exchange) -> _Peer:
+        text = exchange.peer
+        return self._peer(text if text is None or len(text) <= LONGEST_ADDRESS else "")
+
+    def _classify(self, text: str | None) -> _Peer:
+        address = parse(text or "")
+        if self.trusts(address):
+            unknown = _unknown(text, True, silent_proxy(address, _LISTS[0].decode("ascii")))
+            alone = unknown if address is None else _Finding(_client(address, "peer", text, trusted=True))
+            return _Peer(text, address, True, tuple(dict.fromkeys(self._names + FORWARDED)), alone, None)
+        unknown = _unknown(text, False, undeclared_proxy(address))
+        if address is None:
+            return _Peer(text, None, False, (), unknown, unknown)
+        alone = _Finding(_client(address, "peer", text, trusted=False))
+        if is_private(address):
+            return _Peer(text, address, False, FORWARDED, unknown if self._production else alone, unknown)
+        names = self._names if self._vendor(address) else _LISTS
+        return _Peer(text, address, False, names, alone, None)
+
+    def _vendor(self, address: Address) -> str | None:
+        """Return the undeclared vendor to whom an address certainly belongs."""
+        return next((word for word, chain in self._undeclared.items() if chain.at(address)), None)
+
+    # --- the headers -------------------------------------------------------------------------------------------------
+
+    def _read(self, exchange: Exchange, peer: _Peer, given: list[bytes | None]) -> _Finding:
+        values = tuple(
+            None if value is None else b",".join(exchange.header_values(name))
+            for name, value in zip(self._names, given, strict=False)  # what a peer's names begin with
         )
+        size = sum(len(value) for value in values if value is not None)
+        return (self._remembered if size <= _MOST_REMEMBERED else self._find)(peer.text, values)
 
+    def _find(self, text: str | None, values: Values) -> _Finding:
+        peer = self._peer(text)
+        evidence = _evidence(dict(zip(self._names, values, strict=False)))
+        client, source, position = self._chain.walk(peer.address, evidence)
+        if client is None:
+            return _unknown(text, True, silent_proxy(peer.address, source))
+        if self._chain.at(client):
+            return _Finding(_client(client, source, text, trusted=peer.trusted))
+        named = self._named_by_vendor(peer, client, evidence)
+        if named is not None:
+            return named
+        if not peer.trusted and client in evidence.items and evidence.items_source == "x-forwarded-for":
+            return self._rewritten(peer, client, evidence)
+        suspect = grouped(client) if position < len(evidence.items) else None
+        return _Finding(_client(client, source, text, trusted=peer.trusted), None, suspect)
 
-@lru_cache(maxsize=4096)
-def parse(text: str) -> Address | None:
-    """Return the address in a peer name or in an item of X-Forwarded-For, with port and brackets taken off."""
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return address.ipv4_mapped
-        if int(address) >> 32 == _NAT64:
-            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address
+    def _named_by_vendor(self, peer: _Peer, proxy: Address, evidence: Evidence) -> _Finding | None:
+        """Return, to count by, the client that an undeclared vendor's proxy certainly had."""
+        vendor = self._vendor(proxy)
+        client, source, _ = self._wide.walk(peer.address, evidence) if vendor else (None, "", 0)
+        if vendor is None or client is None:
+            return None
+        unknown = Client(None, f"{vendor} {grouped(client)}", source, peer.text, peer.trusted)
+        return _Finding(unknown, undeclared_vendor(vendor, proxy, self._trusted))
 
-
-@lru_cache(maxsize=4096)
-def grouped(address: Address) -> str:
-    """Return what limits count by: an IPv4 address, or the /64 network of an IPv6 address."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
+    def _rewritten(self, peer: _Peer, client: Address, evidence: Evidence) -> _Finding:
+        """Return the client where the server shows an item of X-Forwarded-For as the peer."""
+        skipped = evidence.items[: evidence.items.index(client)]
+        is_doubtful = bool(self._trusted) and any(item is None or not self._chain.at(item) for item in skipped)
+        shown = peer.alone.client
+        return _Finding(replace(shown, address=None) if is_doubtful else shown, rewritten_peer(client))
 
 
 def is_private(address: Address) -> bool:
@@ -161,4 +253,37 @@ def is_private(address: Address) -> bool:
     return any(address in network for network in _PRIVATE_NETWORKS)
 
 
-_PRIVATE_NETWORKS: Final = tuple(ipaddress.ip_network(text) for text in PRIVATE)
+def _unknown(peer: str | None, trusted: bool, mistake: Mistake) -> _Finding:
+    return _Finding(Client(None, None, "unknown", peer, trusted), mistake)
+
+
+def _client(address: Address, source: str, peer: str | None, *, trusted: bool) -> Client:
+    return Client(str(address), grouped(address), source, peer, trusted)
+
+
+def _evidence(values: dict[bytes, bytes | None]) -> Evidence:
+    for_list, element_list = values.get(_LISTS[0]), values.get(_LISTS[1])
+    named = {name: parse(value.decode("latin-1").strip(" \t")) for name, value in values.items() if value is not None}
+    if for_list is not None or element_list is None:
+        return Evidence(forwarded_for(for_list or b""), "x-forwarded-for", named)
+    return Evidence(tuple(parse(element.get("for", "")) for element in forwarded(element_list)), "forwarded", named)
+
+
+def _nearest(exchange: Exchange, name: bytes, parameter: str) -> str:
+    """Return what the nearest proxy said: the last item of a header, or a parameter of Forwarded, or nothing."""
+    if exchange.header(name) is not None:
+        return exchange.header_values(name)[-1].rpartition(b",")[2].decode("latin-1").strip(" \t")
+    if exchange.header(b"forwarded") is None:
+        return ""
+    elements = forwarded(b",".join(exchange.header_values(b"forwarded")))
+    return elements[0].get(parameter, "") if elements else ""
+
+
+@lru_cache(maxsize=64)
+def _visitor_scheme(value: bytes | None) -> str | None:
+    try:
+        visitor = json.loads(value if value and len(value) <= LONGEST_ADDRESS else b"null")
+    except ValueError:
+        return None
+    scheme = visitor.get("scheme") if isinstance(visitor, dict) else None
+    return scheme if isinstance(scheme, str) else None
