@@ -26,6 +26,16 @@ def _clean_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     logging.Logger.callHandlers = before  # type: ignore[method-assign]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_tables_left() -> Iterator[None]:
+    """Kits in production mode make tables in shared memory, which outlive them on purpose."""
+    ours = f"launchkit-{os.geteuid()}-*"
+    before = set(Path("/dev/shm").glob(ours))
+    yield
+    for table in set(Path("/dev/shm").glob(ours)) - before:
+        table.unlink(missing_ok=True)
+
+
 @pytest.fixture(name="make")
 def _make(tmp_path: Path) -> Iterator[Callable[..., Target]]:
     """Build an app by its framework's name, with a kit of the given settings."""

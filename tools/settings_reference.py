@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
@@ -31,7 +31,10 @@ VALIDATED = {
     get_args(settings.Path1): "path",
     get_args(settings.Limit): "limit",
     get_args(settings.HeaderValue): "header value",
-    get_args(get_args(get_args(settings.Networks)[0])[0]): "network or `private`",
+    get_args(settings.Url): "scheme and host",
+    get_args(get_args(get_args(settings.Hosts)[0])[0]): "host",
+    get_args(get_args(get_args(settings.Origins)[0])[0]): "origin",
+    get_args(get_args(get_args(settings.Networks)[0])[0]): "network or a proxy's name",
     get_args(get_args(get_args(settings.Patterns)[0])[0]): "regular expression",
     get_args(get_args(get_args(settings.HeaderNames)[0])[0]): "header name",
 }
@@ -51,10 +54,11 @@ def type_in_words(annotation: object, metadata: tuple[object, ...] = ()) -> str:
     if origin is Annotated:
         return type_in_words(inner[0], (*inner[1:], *metadata))
     if origin in (Union, types.UnionType):
-        (chosen,) = (one for one in inner if one is not type(None))
-        return type_in_words(chosen, metadata)
+        return " or ".join(type_in_words(one, metadata) for one in inner if one is not type(None))
     if origin is Literal:
         return " or ".join(f"`{word}`" for word in inner)
+    if origin is Callable:
+        return "function (keyword argument only)"
     if origin is tuple:
         return f"list of: {type_in_words(inner[0])}"
     if origin is dict:
@@ -143,7 +147,7 @@ def lines() -> Iterator[str]:
                 f"`{variable((*path, name))}`",
                 type_in_words(field.annotation, tuple(field.metadata)),
                 default_in_words(field),
-                field.description or "",
+                " ".join((field.description or "").split()),
             )
             yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
         yield ""

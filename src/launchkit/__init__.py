@@ -1,13 +1,16 @@
 """LaunchKit: what a small web app needs the week it goes live."""
 
 from launchkit.edge.request_id import request_id
-from launchkit.errors import InstallError, LaunchKitError, Problem, SettingsError, StartError
+from launchkit.errors import Finding, InstallError, LaunchKitError, Problem, SettingsError, StartError
 from launchkit.kit import LaunchKit
+from launchkit.pipeline.exchange import Exchange
 from launchkit.settings import Settings, load_settings
 from launchkit.webhooks.delivery import Delivery
 
 __all__ = [
     "Delivery",
+    "Exchange",
+    "Finding",
     "InstallError",
     "LaunchKit",
     "LaunchKitError",

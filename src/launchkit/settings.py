@@ -11,16 +11,28 @@ import ipaddress
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import limits
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
 from launchkit.environment import PREFIX, EnvironmentSource, aliases_of, problem_of_source, problems_of
 from launchkit.errors import Problem, SettingsError
+from launchkit.networks import NETWORKS
+from launchkit.pipeline.exchange import Exchange
 from launchkit.pipeline.paths import PathPattern
 
 AppT = TypeVar("AppT", bound=BaseModel)
@@ -56,15 +68,44 @@ def _check_limit(text: str) -> str:
 
 
 def _check_network(text: str) -> str:
-    if text in ("private", "unix"):
+    if text in NETWORKS:
         return text
-    if text == "*":
-        raise ValueError("trusting every address lets anyone choose theirs: name the proxy's networks")
+    words = ", ".join(NETWORKS)
     try:
-        ipaddress.ip_network(text, strict=False)
+        network = ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise ValueError("should be a network like 10.0.0.0/8, or the word private or unix") from None
+        network = None
+    if text == "*" or (network is not None and network.prefixlen == 0):
+        raise ValueError("trusting every address lets anyone choose theirs: name the proxy's networks")
+    if network is None:
+        raise ValueError(f"should be a network like 10.0.0.0/8, or one of the words {words}")
     return text
+
+
+def _check_key(value: object) -> object:
+    if callable(value):
+        return value
+    for part in str(value).split("+"):
+        if part not in ("ip", "account", "path") and re.fullmatch(r"header:[A-Za-z0-9_-]+", part) is None:
+            raise ValueError("should be ip, account, path, header:<name>, some of these joined by +, or a function")
+    return str(value).lower()
+
+
+def _check_url(text: str) -> str:
+    match = re.fullmatch(r"(https?)://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/?", text)
+    if match is None:
+        raise ValueError("should be a scheme and a host like https://example.com, without a path")
+    return text.rstrip("/").lower()
+
+
+def _check_host(text: str) -> str:
+    if re.fullmatch(r"(\*\.)?[A-Za-z0-9.-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?", text) is None:
+        raise ValueError("should be a host like example.com, or *.example.com for all below it")
+    return text.lower()
+
+
+def _check_origin(text: str) -> str:
+    return text if text == "*" else _check_url(text)
 
 
 def _check_pattern(text: str) -> str:
@@ -98,6 +139,12 @@ HeaderValue = Annotated[str, AfterValidator(_check_header_value)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 Secrets = Annotated[tuple[Secret, ...], BeforeValidator(_split)]
 Limit = Annotated[str, AfterValidator(_check_limit)]
+Key = Annotated[str | Callable[[Exchange], str | None], BeforeValidator(_check_key)]
+Keys = Annotated[tuple[Key, ...], BeforeValidator(_split), Field(min_length=1)]
+Success = Callable[[Exchange], bool] | None
+Url = Annotated[str, AfterValidator(_check_url)]
+Hosts = Annotated[tuple[Annotated[str, AfterValidator(_check_host)], ...], BeforeValidator(_split)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_check_origin)], ...], BeforeValidator(_split)]
 Path1 = Annotated[str, AfterValidator(_check_path)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(gt=0)]
@@ -133,26 +180,91 @@ class Routes(Section):
     """A signed-in user's own pages; never cached."""
 
 
-class EdgeSettings(Feature):
-    """What every response carries."""
+class CorsSettings(Section):
+    """Which other sites' scripts may read responses (https://fetch.spec.whatwg.org/#http-cors-protocol)."""
 
+    origins: Origins = ()
+    """Origins like `https://app.example.com`, or `*` for all, which excludes `credentials`; none leaves CORS to the
+    app."""
+    credentials: bool = False
+    """Whether such scripts may send cookies along."""
+    methods: Strings = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+    """Methods that such scripts may use."""
+    headers: HeaderNames = ("authorization", "content-type", "x-request-id")
+    """Request headers that such scripts may set."""
+    max_age: Annotated[int, Field(ge=0)] = 600
+    """Seconds for which a browser may remember the answer to a preflight."""
+
+    @model_validator(mode="after")
+    def _no_credentials_for_everybody(self) -> Self:
+        if self.credentials and "*" in self.origins:
+            raise ValueError("origins * and credentials together let any site act as your users: name the origins")
+        return self
+
+
+class Protected(Section):
+    """Who may see some paths; whoever does not meet every condition that is set gets a 401 or 403."""
+
+    paths: SomePaths
+    """Exact, with `{parameters}`, or `/below/*`."""
+    networks: Annotated[tuple[Annotated[str, AfterValidator(_check_network)], ...], BeforeValidator(_split)] = ()
+    """Networks that the client's address has to be in."""
+    token: Secret | None = None
+    """What has to be sent as `Authorization: Bearer ...`, or as the password that a browser asks for."""
+    allow: Callable[[Exchange], bool] | None = None
+    """A function that says whether the request may pass. It is called on the event loop and must not block."""
+
+    @model_validator(mode="after")
+    def _some_condition(self) -> Self:
+        if not self.networks and self.token is None and self.allow is None:
+            raise ValueError("protects nothing: set networks, token or allow")
+        return self
+
+
+class EdgeSettings(Feature):
+    """What stands between the app and the internet: hosts, HTTPS, headers, CORS, body size, closed paths."""
+
+    url: Url | None = None
+    """Where the site lives, like `https://example.com`. Requests for other hosts, and by HTTP where this is HTTPS, are
+    sent there with 308; in production only."""
+    hosts: Hosts = ()
+    """Further hosts that are served as they are, like `api.example.com` or `*.example.com`. Without `url`, requests for
+    any other host are refused with 400."""
+    redirects: dict[Path1, str] = {}
+    """Moved paths: old to new, a path or a URL; `/old/*` to `/new/*` keeps the rest. Answered with 308."""
     hsts_seconds: Annotated[int, Field(ge=0)] = 86_400
     """`max-age` of Strict-Transport-Security over HTTPS in production; 0 sends none (RFC 6797)."""
     headers: dict[HeaderName, HeaderValue] = {}
     """Further headers for every response that does not have them; a default is replaced by the same name."""
+    cors: CorsSettings = CorsSettings()
+    """Other sites' scripts."""
+    max_body: Bytes | None = None
+    """Bytes of a request body; a larger one is answered with 413. Webhooks have their own."""
+    protected: dict[str, Protected] = {}
+    """Paths that are not for everybody, by a name for each."""
+    immutable: Paths = ()
+    """Where static files live, like `/assets/*`: those with a hash in their names may be kept by browsers for a
+    year."""
 
 
 class RateLimitRule(Section):
-    """One limit for some paths, counted by client address."""
+    """Limits for some paths."""
 
     paths: SomePaths
     """Exact, with `{parameters}`, or `/below/*`. All paths of a rule share one count."""
     methods: Strings = ("POST",)
     """Methods that count; an empty list means every one but OPTIONS."""
     limit: Limit
-    """How many in what time: `10/minute`, `30/10 minutes`, or several with a semicolon."""
+    """How many in what time: `10/minute`, `30/10 minutes`, or several with a semicolon. Up to 64 in a window are
+    counted exactly; more by a sliding counter that weighs the window before."""
+    by: Keys = ("ip",)
+    """Whom to count, each on its own: `ip`, `account` (from the body), `path`, `header:<name>`, or a function of the
+    exchange that returns a text, or None not to count. `ip+account` counts each pair."""
     count: Literal["all", "failures"] = "all"
-    """`failures` gives the count back when the response is a success: JSON with 2xx, or a redirect elsewhere."""
+    """`failures` gives the count back when the response is a success."""
+    success: Success = None
+    """A function of the exchange that says whether a response is a success; by default 2xx with JSON, 204, or a
+    redirect to another page is."""
     mode: Literal["enforce", "observe"] = "enforce"
     """`observe` logs what would have been refused and refuses nothing."""
     on_outage: Literal["local", "open", "closed"] = "local"
@@ -177,6 +289,14 @@ class LoginPreset(Preset):
     """Tries of any outcome from one address."""
     failures_per_address: Limit = "20/5 minutes"
     """Failed tries from one address; an office shares one."""
+    failures_per_account: Limit = "5/15 minutes; 10/hour; 20/6 hours"
+    """Failed tries at one account from all addresses; who goes on trying has to wait longer and longer."""
+    success: Success = None
+    """A function of the exchange that says whether somebody has logged in; by default 2xx with JSON, 204, or a redirect
+    to another page says so."""
+    device_days: Annotated[int, Field(ge=0)] = 180
+    """Days for which a device that has logged in is counted by itself, known by a signed cookie, so that nobody else's
+    failures lock its user out; 0 sets no cookie."""
 
 
 class SignupPreset(Preset):
@@ -189,8 +309,10 @@ class SignupPreset(Preset):
 class PasswordResetPreset(Preset):
     """For forms that send reset mails."""
 
-    per_address: Limit = "30/10 minutes"
+    per_address: Limit = "30/hour"
     """Tries of any outcome from one address."""
+    per_account: Limit = "3/hour"
+    """Tries for one account, whatever their outcome."""
 
 
 class WebhookPreset(Preset):
@@ -201,7 +323,7 @@ class WebhookPreset(Preset):
 
 
 class RateLimitSettings(Feature):
-    """Limits by client address."""
+    """Limits by client address, account, or whatever else tells callers apart."""
 
     login: LoginPreset = LoginPreset()
     """Login forms."""
@@ -213,8 +335,15 @@ class RateLimitSettings(Feature):
     """Webhooks."""
     rules: dict[str, RateLimitRule] = {}
     """Own rules, by name."""
+    account_fields: Strings = ("email", "username", "login", "user", "account", "phone", "identifier", "user_name")
+    """Names under which a request body says which account it is about."""
+    max_body: Bytes = 65_536
+    """Bytes of a body that an account is looked for in; a larger one is answered with 413 on those routes."""
+    store: Literal["auto", "memory", "machine"] = "auto"
+    """Where counts are kept without `redis_url`: `memory` is each process for itself, `machine` a table in shared
+    memory that all workers of this machine use; by default `machine` in production, else `memory`."""
     max_keys: Annotated[int, Field(ge=1000)] = 100_000
-    """How many buckets this process remembers at most."""
+    """How many buckets are remembered at most."""
 
 
 class CacheRule(Section):
@@ -353,19 +482,24 @@ class Settings(BaseSettings):
     """What is deployed, such as a commit; shown in health details."""
     data_dir: Path = Path(".launchkit")
     """Folder for what must survive a restart."""
+    secret_key: Secret | None = None
+    """What accounts are hashed and cookies signed with; by default made once and kept in `data_dir`. Several machines
+    need the same."""
     redis_url: Secret | None = None
-    """Redis or Valkey for limits that several processes or machines share."""
+    """Redis or Valkey for limits that several machines share."""
     trusted_proxies: Networks = ()
-    """Networks of the proxies in front, whose X-Forwarded-For is believed; `private` means every private network,
-    `unix` a proxy behind a Unix socket."""
+    """The proxies in front, whose word about the client is believed: networks, `private` for every private network,
+    `unix` for a Unix socket, or a vendor like `cloudflare`; by default read off the hosting platform."""
     token: Secret | None = None
     """Opens `/metrics` and health details, as `Authorization: Bearer ...`."""
+    check: Literal["enforce", "warn"] = "enforce"
+    """What the check at start does with mistakes that must not go live: stop the start in production, or only warn."""
     routes: Routes = Routes()
     """The paths that matter."""
     edge: EdgeSettings = EdgeSettings()
-    """Security headers."""
+    """Hosts, HTTPS, headers."""
     rate_limit: RateLimitSettings = RateLimitSettings()
-    """Limits by client address."""
+    """Limits."""
     read_cache: ReadCacheSettings = ReadCacheSettings()
     """Cached reads."""
     timing: TimingSettings = TimingSettings()
@@ -397,6 +531,12 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Replace the library's environment sources with one that refuses unknown names."""
         return init_settings, EnvironmentSource(settings_cls)
+
+    @property
+    def shares_machine(self) -> bool:
+        """Whether limits are to be counted in a table that all workers of this machine use."""
+        store = self.rate_limit.store
+        return self.redis_url is None and (store == "machine" or (store == "auto" and self.environment == "production"))
 
     @property
     def in_development(self) -> bool:

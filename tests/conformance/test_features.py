@@ -272,7 +272,7 @@ def test_a_proxy_that_does_not_name_the_client_is_no_client(
     ):
         target = make("asgi", routes={"login": "/login"}, trusted_proxies=proxies)
         assert {target.request("POST", "/login", headers, BAD, peer=peer).status for _ in range(30)} == {401}
-    assert "It is trusted, but sends no X-Forwarded-For" in caplog.text
+    assert "It is trusted, but no client is named in X-Forwarded-For" in caplog.text
 
 
 def test_a_private_peer_is_a_proxy_in_production(make: Callable[..., Target]) -> None:

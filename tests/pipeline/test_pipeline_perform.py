@@ -20,6 +20,7 @@ from launchkit.pipeline.effects import (
     Hit,
     NewDelivery,
     Probe,
+    Quota,
     ReadBody,
     Refund,
     Steps,
@@ -30,7 +31,7 @@ from launchkit.pipeline.effects import (
 )
 from launchkit.pipeline.perform import aperform, perform
 
-CHARGES = (Charge("key", 5, 60),)
+CHARGES = (Charge("key", Quota(((5, 60.0),))),)
 STORED = StoredResponse(200, (), b"body", 0.0, 1.0, 2.0)
 DELIVERY = NewDelivery("stripe", "evt_1", "paid", (), b"{}")
 

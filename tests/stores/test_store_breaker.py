@@ -77,11 +77,25 @@ def test_one_success_ends_it(breaker: Breaker, clock: FrozenClock) -> None:
     assert passes(breaker)
 
 
+def test_a_success_from_before_the_failure_is_no_news(breaker: Breaker, clock: FrozenClock) -> None:
+    """A thread may tell of its success after another has found the store down."""
+    assert passes(breaker)
+    breaker.failed(OSError())
+    breaker.succeeded()
+    assert breaker.is_down
+    clock.advance(1)
+    assert passes(breaker)
+    breaker.succeeded()
+    assert not breaker.is_down
+
+
 def test_each_change_is_logged_once(breaker: Breaker, clock: FrozenClock, caplog: pytest.LogCaptureFixture) -> None:
     """Down and back are one line each, however many calls notice; the error's text, which may hold a URL, is not."""
     for _ in range(2):
         for _ in range(3):
             breaker.failed(ConnectionError("redis://:secret@host"))
+        clock.advance(1)
+        assert passes(breaker)
         for _ in range(3):
             breaker.succeeded()
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from launchkit.pipeline.exchange import Header
 
@@ -28,20 +28,42 @@ class StoreDown(Exception):
 
 
 @dataclass(slots=True, frozen=True)
-class Charge:
-    """One unit against one bucket: at most `limit` within any `window` seconds under `key`."""
+class Quota:
+    """How much a bucket takes: at most `amount` hits in any `seconds`, for each of `windows`.
+
+    Windows are ordered: each is longer than the one before and takes more. `exact` buckets keep the time of every hit
+    (a sliding log). The others have one window and keep two counts, for the current fixed window and the one before,
+    which weighs as much as of it still lies within the last `seconds` (a sliding-window counter).
+    """
+
+    windows: tuple[tuple[int, float], ...]
+    exact: bool = True
+
+    @property
+    def longest(self) -> float:
+        """Seconds after which a hit no longer matters."""
+        return self.windows[-1][1]
+
+    @property
+    def most(self) -> int:
+        """The hits that a log has to keep."""
+        return self.windows[-1][0]
+
+
+class Charge(NamedTuple):
+    """One unit against the bucket under `key`."""
 
     key: str
-    limit: int
-    window: float
+    quota: Quota
 
 
 @dataclass(slots=True)
 class Verdict:
     """The answer to a `Hit`.
 
-    `limit`, `remaining` and `reset_after` (seconds) are those of the tightest charge, or of the first exhausted one
-    when not `allowed`. `token` has one entry for each charge, in order, for a later `Refund`.
+    When `allowed`: the window with the least remaining, how many more it takes, and the seconds until it takes more
+    again. When not: the exhausted window with the longest wait, and that wait. `charge` is the index of the charge that
+    the window belongs to, `limit` its amount. `token` has one entry for each charge, in order, for a later `Refund`.
     """
 
     allowed: bool
@@ -49,6 +71,7 @@ class Verdict:
     remaining: int
     reset_after: float
     token: tuple[object, ...] = ()
+    charge: int = 0
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ suite performs every effect in both colours.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import TypeVar, assert_never
 
 from launchkit.pipeline.effects import (
@@ -63,41 +64,40 @@ def perform(steps: Steps[T], backends: Backends, reader: BodyReader) -> T:
         raise
 
 
-async def _acarry_out(effect: Effect, backends: Backends, reader: AsyncBodyReader) -> object:
+def _acarry_out(effect: Effect, backends: Backends, reader: AsyncBodyReader) -> Awaitable[object]:
     match effect:
-        case Hit(charges, local):
-            return await (backends.local_limiter if local else backends.limiter).ahit(charges)
-        case Refund(token, local):
-            await (backends.local_limiter if local else backends.limiter).arefund(token)
-        case Fetch(key):
-            return await backends.responses.afetch(key)
-        case Store(key, response):
-            await backends.responses.astore(key, response)
-        case ReadBody(limit):
-            return await reader.aread(limit)
-        case Enqueue(delivery):
-            return await backends.inbox.aput(delivery)
+        case Hit():
+            return (backends.local_limiter if effect.local else backends.limiter).ahit(effect.charges)
+        case Refund():
+            return (backends.local_limiter if effect.local else backends.limiter).arefund(effect.token)
+        case Fetch():
+            return backends.responses.afetch(effect.key)
+        case Store():
+            return backends.responses.astore(effect.key, effect.response)
+        case ReadBody():
+            return reader.aread(effect.limit)
+        case Enqueue():
+            return backends.inbox.aput(effect.delivery)
         case Probe():
-            await backends.prober.aprobe()
+            return backends.prober.aprobe()
         case _:
             assert_never(effect)
-    return None
 
 
 def _carry_out(effect: Effect, backends: Backends, reader: BodyReader) -> object:
     match effect:
-        case Hit(charges, local):
-            return (backends.local_limiter if local else backends.limiter).hit(charges)
-        case Refund(token, local):
-            (backends.local_limiter if local else backends.limiter).refund(token)
-        case Fetch(key):
-            return backends.responses.fetch(key)
-        case Store(key, response):
-            backends.responses.store(key, response)
-        case ReadBody(limit):
-            return reader.read(limit)
-        case Enqueue(delivery):
-            return backends.inbox.put(delivery)
+        case Hit():
+            return (backends.local_limiter if effect.local else backends.limiter).hit(effect.charges)
+        case Refund():
+            (backends.local_limiter if effect.local else backends.limiter).refund(effect.token)
+        case Fetch():
+            return backends.responses.fetch(effect.key)
+        case Store():
+            backends.responses.store(effect.key, effect.response)
+        case ReadBody():
+            return reader.read(effect.limit)
+        case Enqueue():
+            return backends.inbox.put(effect.delivery)
         case Probe():
             backends.prober.probe()
         case _:

@@ -1,36 +1,43 @@
-"""Limits by client address.
+"""Limits by address, account, or whatever else tells callers apart.
 
 The rules:
 
-- All limits on a request are charged together or not at all: a refused request consumes nothing.
+- Limits on what the request line and headers tell are charged first, together or not at all; only if they let the
+  request pass is its body read for an account, whose limits are charged then. A refused request consumes nothing: what
+  the first charge took is given back.
 - Where only failures count, the request is charged before it runs and given back when it succeeds, so that a hundred
   simultaneous tries cannot all pass a test that comes before the count.
 - A client whose address is unknown is never refused by address: its requests are counted together and observed.
+- A device that logged in to an account before is counted by itself there, so that others cannot lock its user out.
 - When the store is down, `on_outage` decides; of several rules on one request the strictest does.
+- A preflight is the browser's own and is never counted.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import math
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from launchkit.pipeline.effects import Charge, Hit, Refund, Steps, StoreDown, Verdict
+from launchkit.pipeline.clock import Clock
+from launchkit.pipeline.effects import Charge, Hit, ReadBody, Refund, Steps, StoreDown, Verdict
 from launchkit.pipeline.exchange import EarlyResponse, Exchange, Note
 from launchkit.pipeline.interceptor import Interceptor
 from launchkit.pipeline.paths import PathPattern
-from launchkit.rate_limit.rules import Rule, Window, compile_rules, matching
+from launchkit.rate_limit.accounts import UNREADABLE, AccountReader
+from launchkit.rate_limit.answers import limit_field, policy_name, refused_body, too_many_requests, unavailable
+from launchkit.rate_limit.device import DeviceCookie
+from launchkit.rate_limit.keys import Discriminator, Function
+from launchkit.rate_limit.rules import Limit, Rule, compile_rules, matching
 from launchkit.settings import RateLimitSettings, Routes
 
 logger = logging.getLogger("launchkit")
 
-UNKNOWN: Final = "unknown"
-_RESERVED: Final[Note[list[tuple[Rule, Refund]]]] = Note("rate_limit.reserved")
+OBSERVED_EVERY: Final = 60.0
+"""Seconds between two lines about what an observing rule would have refused."""
 
 
 class RateLimit(Interceptor):
@@ -39,7 +46,11 @@ class RateLimit(Interceptor):
     Args:
         settings: presets and own rules.
         routes: where presets apply that name no paths.
+        clock: the time.
         client_of: tells the address that limits count by, or None where it is unknown.
+        is_https: tells whether the client came by HTTPS.
+        key_for: returns 32 secret bytes for a purpose.
+        report: told what a function of the app's has raised.
         exempt: tells the paths that no rule applies to: webhooks, of which only refused ones are charged.
     """
 
@@ -49,112 +60,328 @@ class RateLimit(Interceptor):
         self,
         settings: RateLimitSettings,
         routes: Routes,
+        *,
+        clock: Clock,
         client_of: Callable[[Exchange], str | None],
+        is_https: Callable[[Exchange], bool],
+        key_for: Callable[[str], bytes],
+        report: Callable[[str, Exception], None],
         exempt: Callable[[], tuple[PathPattern, ...]] = tuple,
     ) -> None:
-        self.rules = compile_rules(settings, routes)
+        self.accounts = AccountReader(settings.account_fields, lambda: key_for("accounts"))
+        self.devices = DeviceCookie(settings.login.device_days, lambda: key_for("devices"), clock.time)
+        self.max_body = settings.max_body
+        self.address_of = client_of
+        self.is_https = is_https
+        self._report = report
+        self.rules = compile_rules(settings, routes, self._discriminator)
         self.patterns = tuple(pattern for rule in self.rules for pattern in rule.patterns)
-        self._client_of = client_of
         self._exempt = exempt
-        self._webhook = LimitedRoute(tuple(rule for rule in self.rules if rule.name == "webhook"), self)
-        self._lock = threading.Lock()
-        self._announced: set[str] = set()
-        self.counts: Counter[tuple[str, str]] = Counter()
+        self._webhook = LimitedRoute(tuple(rule for rule in self.rules if rule.name == "webhook"), self, "")
+        self._log = _Log(clock)
+
+    def _discriminator(self, by: str | Function) -> Discriminator:
+        return Discriminator(by, self.accounts.digest, self._report)
+
+    def prepare(self) -> None:
+        """Make the secret keys, if a rule needs them: there may be a file to write, and no request should wait."""
+        if any(limit.by.text != "ip" for rule in self.rules if rule.patterns for limit in rule.limits):
+            self.accounts.digest("")
+
+    @property
+    def counts(self) -> Counter[tuple[str, str]]:
+        """How often each rule had each outcome: allowed, refused, observed."""
+        return self._log.counts
 
     def select(self, method: str, matched: frozenset[PathPattern]) -> Interceptor | None:
         """Return the interceptor for the rules that a method and path are under."""
         if not matched.isdisjoint(self._exempt()):
             return None
         rules = matching(self.rules, method, matched)
-        return LimitedRoute(rules, self) if rules else None
+        if not rules:
+            return None
+        route = next(pattern.text for rule in rules for pattern in rule.patterns if pattern in matched)
+        return LimitedRoute(rules, self, route)
 
     def charge_refused_webhook(self, exchange: Exchange) -> Steps[EarlyResponse | None]:
         """Charge a delivery that was refused; the answer is a 429 once too many were."""
         return self._webhook.charge(exchange)
 
-    def address_of(self, exchange: Exchange) -> str | None:
-        """Return the address that limits count by."""
-        return self._client_of(exchange)
+    def count(self, rules: Iterable[Rule], outcome: str) -> None:
+        """Count an outcome for the metrics."""
+        self._log.count(rules, outcome)
 
-    def count(self, rule: Rule, outcome: str) -> None:
-        """Count an outcome for the metrics, and say once when a rule only observes."""
+    def note_unread(self, route: str, *, unreadable: bool) -> None:
+        """Say once for each route that limits by account cannot work on it."""
+        self._log.note_unread(route, unreadable=unreadable)
+
+
+class _Log:
+    """Counts outcomes, and says what somebody has to know: not for every request."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._now = clock.monotonic
+        self._lock = threading.Lock()
+        self._silent_until: dict[str, float] = {}
+        self._unread: set[tuple[str, bool]] = set()
+        self.counts: Counter[tuple[str, str]] = Counter()
+
+    def count(self, rules: Iterable[Rule], outcome: str) -> None:
         with self._lock:
-            self.counts[rule.name, outcome] += 1
-            first = outcome == "observed" and rule.name not in self._announced
-            self._announced.add(rule.name)
-        if first:
-            logger.warning("Rate limit %s would have refused a request and only observes.", rule.name)
+            for rule in rules:
+                self.counts[rule.name, outcome] += 1
+                if outcome == "observed":
+                    self._say_observed(rule.name)
+
+    def _say_observed(self, name: str) -> None:
+        now = self._now()
+        if now >= self._silent_until.get(name, now):
+            self._silent_until[name] = now + OBSERVED_EVERY
+            count = self.counts[name, "observed"]
+            logger.warning("Rate limit %s only observes: it would have refused %d requests so far.", name, count)
+
+    def note_unread(self, route: str, *, unreadable: bool) -> None:
+        with self._lock:
+            first = (route, unreadable) not in self._unread
+            self._unread.add((route, unreadable))
+        if not first:
+            return
+        if unreadable:
+            logger.warning("A body sent to %s cannot be read for an account; all such count as one account.", route)
+        else:
+            logger.warning(
+                "A body sent to %s names no account: if the app's field has another name, add it to "
+                "LAUNCHKIT_RATE_LIMIT__ACCOUNT_FIELDS.",
+                route,
+            )
+
+
+class _Meter:
+    """One limit of one rule, as a request meets it."""
+
+    __slots__ = ("by_account", "by_address", "limit", "prefix", "quota", "refunded", "rule", "told")
+
+    def __init__(self, rule: Rule, limit: Limit) -> None:
+        self.rule = rule
+        self.limit = limit
+        self.quota = limit.quota
+        self.prefix = limit.prefix
+        self.refunded = limit.refunded
+        self.by_account = limit.by.by_account
+        self.by_address = limit.by.by_address
+        self.told = policy_name(limit.name) if limit.by.is_own else None
+
+    def key(self, exchange: Exchange, address: str | None) -> str | None:
+        value = self.limit.by.value(exchange, address)
+        return None if value is None else self.prefix + value
+
+
+class _Passed:
+    """What was charged to a request that passed."""
+
+    __slots__ = ("accounts", "batches", "meter", "new_device", "verdict")
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[list[_Meter], tuple[object, ...], bool]] = []
+        self.verdict: Verdict | None = None
+        self.meter: _Meter | None = None
+        self.accounts: tuple[str, ...] = ()
+        self.new_device = False
+
+
+_PASSED: Final[Note[_Passed | None]] = Note("rate_limit.passed")
 
 
 class LimitedRoute(Interceptor):
-    """The limits on one kind of request."""
+    """The limits on one kind of request, labelled `route`."""
 
     name = "rate_limit"
 
-    def __init__(self, rules: tuple[Rule, ...], feature: RateLimit) -> None:
-        self._enforced = tuple(rule for rule in rules if not rule.observe)
-        self._observed = tuple(rule for rule in rules if rule.observe)
+    def __init__(self, rules: tuple[Rule, ...], feature: RateLimit, route: str) -> None:
+        meters = [_Meter(rule, limit) for rule in rules for limit in rule.limits]
+        enforced = [meter for meter in meters if not meter.rule.observe]
+        self._observed = [meter for meter in meters if meter.rule.observe]
+        self._early = [meter for meter in enforced if not meter.by_account]
+        self._late = [meter for meter in enforced if meter.by_account]
+        self._reads_accounts = any(meter.by_account for meter in meters)
+        self._knows_devices = any(meter.rule.knows_devices for meter in self._late)
+        self._refunds = any(meter.refunded for meter in meters)
+        self._policies = _policies(self._early)
+        self._rules = tuple(dict.fromkeys(meter.rule for meter in enforced))
         self._feature = feature
+        self._route = route
 
-    def on_request(self, exchange: Exchange) -> Steps[EarlyResponse | None]:
+    def on_request(self, exchange: Exchange) -> Steps[EarlyResponse | None] | None:
         """Charge the request; refuse it where that fails."""
+        if exchange.method == "OPTIONS" and exchange.header(b"access-control-request-method") is not None:
+            return None
         return self.charge(exchange)
 
     def charge(self, exchange: Exchange) -> Steps[EarlyResponse | None]:
-        """Charge observed rules one by one and enforced ones together."""
-        address = self._feature.address_of(exchange)
-        for rule in self._observed if address is not None else (*self._observed, *self._enforced):
-            verdict = yield from self._reserve(exchange, (rule,), address or UNKNOWN)
-            if not isinstance(verdict, EarlyResponse) and not verdict.allowed:
-                self._feature.count(rule, "observed")
-        if address is None or not self._enforced:
-            return None
-        verdict = yield from self._reserve(exchange, self._enforced, address)
-        if isinstance(verdict, EarlyResponse):
-            return verdict
-        for rule in self._enforced:
-            self._feature.count(rule, "allowed" if verdict.allowed else "refused")
-        return None if verdict.allowed else too_many_requests(verdict, self._enforced[0].patterns)
+        """Charge what applies; return the answer to a request that is refused."""
+        feature = self._feature
+        address = feature.address_of(exchange)
+        passed = _Passed()
+        early, observed = self._early, self._observed
+        if address is None:
+            observed = observed + [meter for meter in early if meter.by_address]
+            early = [meter for meter in early if not meter.by_address]
+        refusal = yield from self._reserve(exchange, passed, early, _charges(early, exchange, address))
+        if refusal is not None:
+            return refusal
+        if self._reads_accounts:
+            refusal = yield from self._charge_accounts(exchange, passed, address)
+            if refusal is not None:
+                yield from _give_back([Refund(token, local) for _, token, local in passed.batches])
+                return refusal
+        if observed:
+            yield from self._observe(exchange, passed, observed, address)
+        if self._rules:
+            feature.count(self._rules, "allowed")
+        _PASSED.put(exchange, passed)
+        return None
 
-    def _reserve(self, exchange: Exchange, rules: tuple[Rule, ...], address: str) -> Steps[Verdict | EarlyResponse]:
-        pairs = [(rule, window) for rule in rules for window in rule.windows]
-        charges = tuple(Charge(rule.key(window, address), window.amount, window.seconds) for rule, window in pairs)
+    # --- charging ----------------------------------------------------------------------------------------------------
+
+    def _reserve(
+        self, exchange: Exchange, passed: _Passed, meters: list[_Meter], charges: list[Charge | None]
+    ) -> Steps[EarlyResponse | None]:
+        if None in charges:
+            meters = [meter for meter, charge in zip(meters, charges, strict=True) if charge is not None]
+        wanted = tuple([charge for charge in charges if charge is not None])
+        if not wanted:
+            return None
         local = False
         try:
-            verdict = yield from Hit(charges)
+            verdict = yield from Hit(wanted)
         except StoreDown:
-            on_outage = _strictest(rules)
-            if on_outage == "closed":
-                return unavailable()
+            on_outage = _strictest(meters)
             if on_outage == "open":
-                return Verdict(True, 0, 0, 0.0)
+                return None
+            if on_outage == "closed":
+                return unavailable(exchange, self._route)
             local = True
-            verdict = yield from Hit(charges, local=True)
-        self._note_refunds(exchange, pairs, verdict, local=local)
-        return verdict
+            verdict = yield from Hit(wanted, local=True)
+        if not verdict.allowed:
+            return self._refuse(exchange, meters[verdict.charge], verdict)
+        passed.batches.append((meters, verdict.token, local))
+        if passed.verdict is None:
+            passed.verdict, passed.meter = verdict, meters[verdict.charge]
+        return None
 
-    @staticmethod
-    def _note_refunds(exchange: Exchange, pairs: list[tuple[Rule, Window]], verdict: Verdict, *, local: bool) -> None:
-        refunds = [
-            (rule, Refund((entry,), local))
-            for (rule, window), entry in zip(pairs, verdict.token, strict=False)
-            if window.refunded
-        ]
-        if refunds:
-            _RESERVED.put(exchange, (_RESERVED.get(exchange) or []) + refunds)
+    def _refuse(self, exchange: Exchange, meter: _Meter, verdict: Verdict) -> EarlyResponse:
+        self._feature.count((meter.rule,), "refused")
+        return too_many_requests(exchange, verdict, meter.told, self._policies, self._route)
+
+    def _charge_accounts(self, exchange: Exchange, passed: _Passed, address: str | None) -> Steps[EarlyResponse | None]:
+        body = yield from ReadBody(self._feature.max_body)
+        if self._late and body.too_large:
+            limit = f"At most {self._feature.max_body} bytes are taken here."
+            return refused_body(exchange, 413, "Content Too Large", limit, self._route)
+        if self._late and body.disconnected:
+            return refused_body(exchange, 400, "Bad Request", "The request ended early.", self._route)
+        accounts = (UNREADABLE,) if body.too_large else self._feature.accounts.read(exchange, body.data)
+        passed.accounts = accounts
+        if not accounts or accounts == (UNREADABLE,):
+            self._feature.note_unread(self._route, unreadable=bool(accounts))
+        devices = self._devices(exchange, accounts)
+        passed.new_device = len(accounts) == 1 and devices.get(accounts[0], "") is None
+        meters, charges = _account_charges(self._late, exchange, address, accounts, devices)
+        return (yield from self._reserve(exchange, passed, meters, charges))
+
+    def _devices(self, exchange: Exchange, accounts: tuple[str, ...]) -> dict[str, str | None]:
+        """Return the device's name for each account that it may have logged in to; None where it has not."""
+        if not self._knows_devices or accounts == (UNREADABLE,):
+            return {}
+        return {account: self._feature.devices.device(exchange, account) for account in accounts}
+
+    def _observe(self, exchange: Exchange, passed: _Passed, observed: list[_Meter], address: str | None) -> Steps[None]:
+        """Charge each limit by itself, and note where it would have refused."""
+        early = [meter for meter in observed if not meter.by_account]
+        late = [meter for meter in observed if meter.by_account]
+        meters, charges = _account_charges(late, exchange, address, passed.accounts, {})
+        for meter, charge in zip([*early, *meters], [*_charges(early, exchange, address), *charges], strict=True):
+            if charge is not None:
+                with contextlib.suppress(StoreDown):
+                    verdict = yield from Hit((charge,))
+                    if verdict.allowed:
+                        passed.batches.append(([meter], verdict.token, False))
+                    else:
+                        self._feature.count((meter.rule,), "observed")
+
+    # --- the response ------------------------------------------------------------------------------------------------
 
     def on_response_start(self, exchange: Exchange) -> Steps[None] | None:
-        """Give back what was charged for failures, if this is none."""
-        reserved = _RESERVED.get(exchange)
-        if not reserved:
+        """Give back what was charged for failures, if this is none, and tell the client what is left."""
+        passed = _PASSED.get(exchange)
+        if passed is None:
             return None
-        _RESERVED.put(exchange, [])
-        refunds = [refund for rule, refund in reserved if rule.is_success(exchange)]
+        _PASSED.put(exchange, None)
+        refunds, given_back = _refunds(passed, exchange) if self._refunds else _NOTHING
+        self._tell(exchange, passed, given_back)
+        if passed.new_device and given_back:
+            secure = self._feature.is_https(exchange)
+            exchange.response_headers.append(self._feature.devices.issue(passed.accounts[0], secure=secure))
         return _give_back(refunds) if refunds else None
+
+    def _tell(self, exchange: Exchange, passed: _Passed, given_back: set[_Meter]) -> None:
+        verdict, meter = passed.verdict, passed.meter
+        if verdict is None or meter is None or meter.told is None:
+            return
+        remaining = verdict.remaining + 1 if meter in given_back else verdict.remaining
+        field = limit_field(meter.told, remaining, verdict.reset_after)
+        exchange.default_response_headers(((b"ratelimit-policy", self._policies), (b"ratelimit", field)))
 
     def on_failure(self, exchange: Exchange, error: Exception) -> EarlyResponse | None:
         """A bug of ours counts as an outage."""
-        return unavailable() if any(rule.on_outage == "closed" for rule in self._enforced) else None
+        return unavailable(exchange, self._route) if any(rule.on_outage == "closed" for rule in self._rules) else None
+
+
+def _charges(meters: list[_Meter], exchange: Exchange, address: str | None) -> list[Charge | None]:
+    return [None if (key := meter.key(exchange, address)) is None else Charge(key, meter.quota) for meter in meters]
+
+
+def _account_charges(
+    meters: list[_Meter],
+    exchange: Exchange,
+    address: str | None,
+    accounts: tuple[str, ...],
+    devices: dict[str, str | None],
+) -> tuple[list[_Meter], list[Charge | None]]:
+    """Return one charge for each meter and account; that of a known device is its own."""
+    found: list[_Meter] = []
+    charges: list[Charge | None] = []
+    for meter in meters:
+        key = meter.key(exchange, address)
+        if key is None or (address is None and meter.by_address):
+            continue
+        for account in accounts:
+            device = devices.get(account) if meter.rule.knows_devices else None
+            found.append(meter)
+            charges.append(Charge(f"{key}|{account}|{device}" if device else f"{key}|{account}", meter.quota))
+    return found, charges
+
+
+_NOTHING: Final[tuple[list[Refund], set[_Meter]]] = ([], set())
+
+
+def _refunds(passed: _Passed, exchange: Exchange) -> tuple[list[Refund], set[_Meter]]:
+    """Return what has to be given back, and to whom, now that the outcome is known."""
+    given_back: set[_Meter] = set()
+    entries: dict[bool, list[object]] = {}
+    successes: dict[Rule, bool] = {}
+    for meters, token, local in passed.batches:
+        for meter, entry in zip(meters, token, strict=True):
+            if not meter.refunded:
+                continue
+            rule = meter.rule
+            success = successes.get(rule)
+            if success is None:
+                success = successes[rule] = rule.is_success(exchange)
+            if success:
+                entries.setdefault(local, []).append(entry)
+                given_back.add(meter)
+    return [Refund(tuple(token), local) for local, token in entries.items()], given_back
 
 
 def _give_back(refunds: list[Refund]) -> Steps[None]:
@@ -163,29 +390,17 @@ def _give_back(refunds: list[Refund]) -> Steps[None]:
             yield from refund
 
 
-def _strictest(rules: tuple[Rule, ...]) -> str:
-    found = {rule.on_outage for rule in rules}
+def _strictest(meters: list[_Meter]) -> str:
+    found = {meter.rule.on_outage for meter in meters}
     return "closed" if "closed" in found else "local" if "local" in found else "open"
 
 
-def too_many_requests(verdict: Verdict, patterns: tuple[PathPattern, ...]) -> EarlyResponse:
-    """Return the 429 (RFC 6585 section 4), with Retry-After in whole seconds (RFC 9110 section 10.2.3)."""
-    seconds = max(1, math.ceil(verdict.reset_after))
-    return _problem(429, "Too many requests", f"Try again in {seconds} s.", seconds, patterns)
-
-
-def unavailable() -> EarlyResponse:
-    """Return the 503 of a rule that refuses while it cannot count."""
-    return _problem(503, "Temporarily unavailable", "Try again in 5 s.", 5, ())
-
-
-def _problem(
-    status: int, title: str, detail: str, retry_after: int, patterns: tuple[PathPattern, ...]
-) -> EarlyResponse:
-    body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail})
-    headers = (
-        (b"content-type", b"application/problem+json"),
-        (b"retry-after", b"%d" % retry_after),
-        (b"cache-control", b"no-store"),
-    )
-    return EarlyResponse(status, body.encode(), headers, patterns[0].text if patterns else None)
+def _policies(meters: list[_Meter]) -> bytes:
+    """Return the value of `RateLimit-Policy`."""
+    told = [
+        f"{meter.told};q={amount};w={seconds:.0f}"
+        for meter in meters
+        if meter.told is not None
+        for amount, seconds in meter.quota.windows
+    ]
+    return ", ".join(told).encode()

@@ -1,98 +1,161 @@
-"""Settings compiled into rules: which requests, how many, and what a success is."""
+"""Settings compiled into rules: which requests, how many by whom, and what a success is."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import limits
 
+from launchkit.pipeline.effects import Quota
 from launchkit.pipeline.exchange import Exchange
 from launchkit.pipeline.interceptor import METHODS
 from launchkit.pipeline.paths import PathPattern, normalise
+from launchkit.rate_limit.keys import Discriminator, Function
 from launchkit.settings import Preset, RateLimitRule, RateLimitSettings, Routes
 
 OnOutage = Literal["local", "open", "closed"]
+MakeDiscriminator = Callable[[str | Function], Discriminator]
+
+MOST_IN_LOG: Final = 64
+"""Up to this many hits in a window are counted exactly; more by a counter, whose size does not grow with them."""
 
 
 @dataclass(slots=True, frozen=True)
-class Window:
-    """At most `amount` in `seconds`. With `refunded`, successes do not count."""
+class Limit:
+    """One bucket for each caller. With `refunded`, successes do not count. `name` is what clients are told."""
 
-    amount: int
-    seconds: float
-    refunded: bool = False
+    name: str
+    quota: Quota
+    by: Discriminator
+    prefix: str
+    refunded: bool
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, eq=False)
 class Rule:
-    """One policy, compiled."""
+    """One policy, compiled. With `knows_devices`, a device that succeeded before is counted by itself."""
 
     name: str
     patterns: tuple[PathPattern, ...]
     methods: frozenset[str]
-    windows: tuple[Window, ...]
+    limits: tuple[Limit, ...]
     observe: bool
     on_outage: OnOutage
     is_success: Callable[[Exchange], bool]
-
-    def key(self, window: Window, address: str) -> str:
-        """Return the bucket's key: no two rules, windows or addresses share one."""
-        return f"{quote(self.name, safe='')}:{window.amount}:{window.seconds}:{window.refunded:d}:{address}"
+    knows_devices: bool = False
 
 
-def compile_rules(settings: RateLimitSettings, routes: Routes) -> tuple[Rule, ...]:
-    """Return the presets that have paths, and the user's own rules."""
+@dataclass(slots=True, frozen=True)
+class _Terms:
+    """One line of a policy: so many by these, of all or of failures only."""
+
+    suffix: str
+    text: str
+    by: str | Function = "ip"
+    refunded: bool = False
+
+
+def compile_rules(settings: RateLimitSettings, routes: Routes, discriminator: MakeDiscriminator) -> tuple[Rule, ...]:
+    """Return the presets, of which those without paths apply nowhere, and the user's own rules."""
     login, signup = settings.login, settings.signup
     reset, webhook = settings.password_reset, settings.webhook
-    presets = (
-        (
+    is_success = AnswerSuccess((*login.paths, *routes.login))
+    login_terms = (
+        _Terms("", login.per_address),
+        _Terms("-failures", login.failures_per_address, refunded=True),
+        _Terms("-account", login.failures_per_account, "account", refunded=True),
+    )
+    reset_terms = (_Terms("", reset.per_address), _Terms("-account", reset.per_account, "account"))
+    refused = (_Terms("", webhook.failures_per_address, refunded=True),)
+    return (
+        _preset(
             "login",
             login,
             routes.login,
-            windows(login.per_address) + windows(login.failures_per_address, refunded=True),
-            is_answer_success,
+            login_terms,
+            discriminator,
+            login.success or is_success,
+            knows_devices=login.device_days > 0,
         ),
-        ("signup", signup, routes.signup, windows(signup.per_address), is_answer_success),
-        ("password_reset", reset, routes.password_reset, windows(reset.per_address), is_answer_success),
-        ("webhook", webhook, (), windows(webhook.failures_per_address, refunded=True), is_accepted),
+        _preset("signup", signup, routes.signup, (_Terms("", signup.per_address),), discriminator, is_success),
+        _preset("password_reset", reset, routes.password_reset, reset_terms, discriminator, is_success),
+        _preset("webhook", webhook, (), refused, discriminator, is_accepted),
+        *[_own(name, rule, discriminator, is_success) for name, rule in settings.rules.items()],
     )
-    rules = [_preset(*preset) for preset in presets]
-    rules += [_own(name, rule) for name, rule in settings.rules.items()]
-    return tuple(rules)
 
 
 def _preset(
     name: str,
     preset: Preset,
     routes: tuple[str, ...],
-    allowed: tuple[Window, ...],
+    terms: tuple[_Terms, ...],
+    discriminator: MakeDiscriminator,
     is_success: Callable[[Exchange], bool],
+    *,
+    knows_devices: bool = False,
 ) -> Rule:
-    paths = preset.paths or routes
     return Rule(
         name=name,
-        patterns=tuple(PathPattern(path) for path in paths),
+        patterns=tuple(PathPattern(path) for path in preset.paths or routes),
         methods=frozenset({"POST"}),
-        windows=allowed,
+        limits=_limits(name, name, terms, discriminator),
         observe=preset.mode == "observe",
         on_outage=preset.on_outage,
         is_success=is_success,
+        knows_devices=knows_devices,
     )
 
 
-def _own(name: str, rule: RateLimitRule) -> Rule:
+def _own(
+    name: str, rule: RateLimitRule, discriminator: MakeDiscriminator, is_success: Callable[[Exchange], bool]
+) -> Rule:
+    refunded = rule.count == "failures"
+    terms = tuple(_Terms("" if by == "ip" else f"-{_written(by)}", rule.limit, by, refunded) for by in rule.by)
     return Rule(
         name=f"rules.{name}",
         patterns=tuple(PathPattern(path) for path in rule.paths),
         methods=_methods(rule.methods),
-        windows=windows(rule.limit, refunded=rule.count == "failures"),
+        limits=_limits(f"rules.{name}", name, terms, discriminator),
         observe=rule.mode == "observe",
         on_outage=rule.on_outage,
-        is_success=is_answer_success,
+        is_success=rule.success or is_success,
     )
+
+
+def _written(by: str | Function) -> str:
+    return by if isinstance(by, str) else "function"
+
+
+def _limits(rule: str, told: str, terms: tuple[_Terms, ...], discriminator: MakeDiscriminator) -> tuple[Limit, ...]:
+    """Return one limit for each quota of each line; its prefix holds everything that tells it from all others."""
+    found = []
+    for index, line in enumerate(terms):
+        by = discriminator(line.by)
+        for quota in quotas(line.text):
+            windows = ",".join(f"{amount}/{seconds:g}" for amount, seconds in quota.windows)
+            prefix = f"{quote(rule, safe='')}:{index}:{by.text}:{line.refunded:d}:{windows}:"
+            found.append(Limit(told + line.suffix, quota, by, prefix, line.refunded))
+    return tuple(found)
+
+
+def quotas(text: str) -> tuple[Quota, ...]:
+    """Read limits in the notation of the `limits` package: `10/minute`, `30/10 minutes; 100/day`.
+
+    A window that another one implies, because that is longer and takes no more, is left out.
+    """
+    items = {(item.amount, float(item.get_expiry())) for item in limits.parse_many(text)}
+    needed = sorted(item for item in items if not any(_implies(other, item) for other in items - {item}))
+    logged = tuple(item for item in needed if item[0] <= MOST_IN_LOG)
+    counted = [Quota((item,), exact=False) for item in needed if item[0] > MOST_IN_LOG]
+    return (*([Quota(logged)] if logged else []), *counted)
+
+
+def _implies(one: tuple[int, float], other: tuple[int, float]) -> bool:
+    return one[0] <= other[0] and one[1] >= other[1]
 
 
 def _methods(names: Iterable[str]) -> frozenset[str]:
@@ -103,37 +166,47 @@ def _methods(names: Iterable[str]) -> frozenset[str]:
     return frozenset(methods) or METHODS - {"OPTIONS"} | {"_OTHER"}
 
 
-def windows(text: str, *, refunded: bool = False) -> tuple[Window, ...]:
-    """Read limits in the notation of the `limits` package: `10/minute`, `30/10 minutes; 100/day`."""
-    return tuple(dict.fromkeys(Window(item.amount, item.get_expiry(), refunded) for item in limits.parse_many(text)))
-
-
 def matching(rules: Iterable[Rule], method: str, matched: frozenset[PathPattern]) -> tuple[Rule, ...]:
     """Return the rules for a method and the patterns that its path has matched."""
     return tuple(rule for rule in rules if method in rule.methods and not matched.isdisjoint(rule.patterns))
 
 
-def is_answer_success(exchange: Exchange) -> bool:
-    """Tell whether a form was accepted: JSON with 2xx, or a redirect to another page.
+class AnswerSuccess:
+    """Tells whether a form was accepted: JSON with 2xx, 204, or a redirect to another page.
 
-    A form that shows its errors answers 200 with HTML, which must not look like a success.
+    A form that shows its errors answers 200 with HTML, or redirects to itself, to a login page, or to somewhere with
+    the error in the query; none of these must look like a success.
+
+    Args:
+        login_pages: paths, to which nobody is sent who has just logged in.
     """
-    if 200 <= exchange.status < 300:
-        content_type = exchange.response_header(b"content-type") or b""
-        media_type = content_type.partition(b";")[0].strip().lower()
-        return media_type == b"application/json" or media_type.endswith(b"+json")
-    if 300 <= exchange.status < 400:
-        location = (exchange.response_header(b"location") or b"").decode("latin-1")
-        return location != "" and _leads_elsewhere(location, normalise(exchange.path))
-    return False
 
+    def __init__(self, login_pages: Iterable[str]) -> None:
+        self._login_pages = tuple(PathPattern(path) for path in login_pages)
 
-def _leads_elsewhere(location: str, path: str) -> bool:
-    try:
-        target = urlsplit(urljoin(quote(path), location)).path
-    except ValueError:
+    def __call__(self, exchange: Exchange) -> bool:
+        """Look at the status, the media type and the location."""
+        status = exchange.status
+        if 200 <= status < 300:
+            content_type = exchange.response_header(b"content-type") or b""
+            media_type = content_type.partition(b";")[0].strip().lower()
+            return status == 204 or media_type == b"application/json" or media_type.endswith(b"+json")
+        if 300 <= status < 400:
+            location = (exchange.response_header(b"location") or b"").decode("latin-1")
+            return location != "" and self._leads_elsewhere(location, normalise(exchange.path))
         return False
-    return normalise(unquote(target)) != path
+
+    def _leads_elsewhere(self, location: str, path: str) -> bool:
+        try:
+            target = urlsplit(urljoin(quote(path), location))
+        except ValueError:
+            return False
+        page = normalise(unquote(target.path))
+        is_login = page == path or any(pattern.matches(page) for pattern in self._login_pages)
+        return not is_login and _says_error(f"{target.query}&{target.fragment}") is None
+
+
+_says_error: Final = re.compile(r"error|fail|invalid|denied", re.IGNORECASE).search
 
 
 def is_accepted(exchange: Exchange) -> bool:

@@ -15,7 +15,8 @@ class Breaker:
     """Remembers whether a store is down; says so once a change.
 
     After a failure every call is refused for `COOLDOWN` seconds. Then one call after the other may try again, each
-    starting the next cool-down, until one succeeds.
+    starting the next cool-down, until one succeeds. A call that was let through before the failure and succeeds after
+    it is no news.
     """
 
     COOLDOWN: Final = 1.0
@@ -24,6 +25,7 @@ class Breaker:
         self._name = name
         self._now = clock.monotonic
         self._down = False
+        self._trying = False
         self._try_again_at = 0.0
 
     @property
@@ -42,16 +44,18 @@ class Breaker:
             if now < self._try_again_at:
                 raise StoreDown(self._name)
             self._try_again_at = now + self.COOLDOWN
+            self._trying = True
 
     def succeeded(self) -> None:
         """The store has answered."""
-        if self._down:
+        if self._down and self._trying:
             self._down = False
             logger.warning("%s is back.", self._name)
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
         """The store has not answered within its budget."""
         self._try_again_at = self._now() + self.COOLDOWN
+        self._trying = False
         if not self._down:
             self._down = True
             logger.error("%s is down (%s); it is tried again every second.", self._name, type(error).__name__)
