@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.adapters.pipeline_host import PipelineHost
 
-from launchkit.pipeline.effects import Charge, Hit, ReadBody, Steps
+from launchkit.pipeline.effects import Charge, Hit, Quota, ReadBody, Steps
 from launchkit.pipeline.exchange import EarlyResponse, Exchange
 from launchkit.pipeline.interceptor import Interceptor
 
@@ -99,7 +99,7 @@ class BrokenSteps(Interceptor):
         self.hook = hook
 
     def _steps(self, exchange: Exchange) -> Steps[None]:
-        yield from Hit((Charge("key", 100, 60),))
+        yield from Hit((Charge("key", Quota(((100, 60.0),))),))
         raise ZeroDivisionError
 
     def on_request(self, exchange: Exchange) -> Steps[EarlyResponse | None] | None:
@@ -121,7 +121,7 @@ class Asking(Interceptor):
         self.allowed = 0
 
     def _ask(self) -> Steps[None]:
-        verdict = yield from Hit((Charge("key", 100, 60),))
+        verdict = yield from Hit((Charge("key", Quota(((100, 60.0),))),))
         self.allowed += verdict.allowed
 
     def on_request(self, exchange: Exchange) -> Steps[EarlyResponse | None]:

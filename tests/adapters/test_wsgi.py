@@ -249,3 +249,63 @@ def test_headers_may_come_in_any_iterable(host: PipelineHost, make_headers: Call
     host.client.app.app = app
     reply = host.request("GET", "/")
     assert (reply.error, reply.header("x-app"), reply.body) == (None, "yes", b"fine")
+
+
+def test_an_app_is_shown_another_connection(tmp_path: Path) -> None:
+    """Address, scheme and host change in its environ, and stay for features what they were."""
+    seen: list[Any] = []
+
+    class Showing(Interceptor):
+        def on_request(self, exchange: Exchange) -> None:
+            exchange.present_to_app("198.51.100.1", "http", b"shop.example")
+            exchange.present_to_app(None, "http", None)
+            seen.extend([exchange.peer, exchange.scheme, exchange.header(b"host")])
+            seen.append(exchange.headers_named(frozenset({b"host", b"x-none"})))
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        seen.extend([environ["REMOTE_ADDR"], environ["wsgi.url_scheme"], environ.get("HTTPS"), environ["HTTP_HOST"]])
+        start_response("200 OK", [])
+        return [b""]
+
+    host = PipelineHost("wsgi", [Showing()], tmp_path)
+    host.client.app.app = app
+    host.request("GET", "/", HTTPS="on", **{"wsgi.url_scheme": "https"})
+    expected = ["203.0.113.7", "https", b"shop.example", ((b"host", b"shop.example"),)]
+    assert seen == [*expected, "198.51.100.1", "http", None, "shop.example"]
+    host.close()
+
+
+def test_a_header_that_was_added_can_be_replaced(tmp_path: Path) -> None:
+    """Like one of the app's, whose spelling stays."""
+
+    class Replacing(Interceptor):
+        def on_response_start(self, exchange: Exchange) -> None:
+            exchange.default_response_headers(((b"x-added", b"1"),))
+            exchange.replace_response_header(b"x-added", b"2")
+            exchange.replace_response_header(b"x-app", b"changed")
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("X-App", "own"), ("X-Other", "own")])
+        return [b""]
+
+    host = PipelineHost("wsgi", [Replacing()], tmp_path)
+    host.client.app.app = app
+    assert host.request("GET", "/").headers == [("X-App", "changed"), ("X-Other", "own"), ("x-added", "2")]
+    host.close()
+
+
+def test_a_body_that_breaks_off_while_a_feature_reads_it_is_told_to_the_feature(tmp_path: Path) -> None:
+    """Servers raise OSError for it."""
+    from tests.adapters.test_hooks import BodyReading
+
+    class Broken(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            raise ConnectionResetError
+
+    reading = BodyReading(100)
+    host = PipelineHost("wsgi", [reading], tmp_path)
+    host.client.app.app = lambda environ, start_response: start_response("200 OK", []) and [b""]
+    host.request("POST", "/hello", CONTENT_LENGTH="10", **{"wsgi.input": Broken()})
+    assert reading.bodies == [(b"", False, True)]
+    assert host.failures.counts == {}
+    host.close()

@@ -9,26 +9,27 @@ The rules:
 - The exchange ends with the last body message (with `http.response.trailers` where announced, with
   `http.response.pathsend` where used), so background tasks are not part of it.
 - Exceptions are always re-raised. Where the app raised before it answered, the kit sends the 500 first.
-- Scopes other than HTTP pass through; lifespan also starts and stops the kit.
+- A request body that goes over its limit while the app receives it is answered with 413 by the kit; the app finds the
+  client gone, and whatever it sends or raises from then on goes nowhere.
+- A WebSocket handshake goes through the request hooks that cover handshakes, and what follows it passes untouched.
+  Other scopes pass through; lifespan also starts and stops the kit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
 
 from launchkit.adapters.host import MARK, NO_LENGTH, Host
 from launchkit.adapters.routes import RouteLabels
+from launchkit.adapters.scope import Message, Receive, Scope, ScopeExchange, Send
+from launchkit.adapters.websocket import Handshake, deny
+from launchkit.errors import StartError
 from launchkit.pipeline.effects import Body, Steps
-from launchkit.pipeline.exchange import EarlyResponse, Exchange, Header
-from launchkit.pipeline.interceptor import BodyHook, RequestHook, ResponseHook
+from launchkit.pipeline.exchange import EarlyResponse
+from launchkit.pipeline.interceptor import BodyHook, ResponseHook
 from launchkit.pipeline.perform import aperform
 from launchkit.pipeline.pipeline import Pipeline, owner_of
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SERVER_ERROR = EarlyResponse(500, b"Internal Server Error", ((b"content-type", b"text/plain; charset=utf-8"),))
@@ -60,14 +61,32 @@ class AsgiAdapter:
                 await exchange.answer(early)
         except BaseException as error:
             await exchange.fail(error)
-            raise
+            if not exchange.has_refused or not isinstance(error, Exception):
+                raise
         finally:
             exchange.leave()
 
     async def _pass_through(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan" or MARK in scope:
+        if MARK in scope:
             await self.app(scope, receive, send)
-            return
+        elif scope["type"] == "websocket":
+            await self._connect(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handshake = Handshake(self._host.pipeline or self._host.start(), scope)
+        refusal = await handshake.refusal()
+        if refusal is None:
+            await self.app(scope, receive, send)
+        else:
+            await deny(scope, receive, send, refusal)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start with the app and stop with it. A start that the kit refuses is a failed start of the app."""
+        refused = False
 
         async def receive_stopping() -> Message:
             message = await receive()
@@ -76,34 +95,55 @@ class AsgiAdapter:
             return message
 
         async def send_starting(message: Message) -> None:
+            nonlocal refused
+            if refused:
+                return  # what the app says about the failure that it was told of
             if message["type"] == "lifespan.startup.complete":
-                await self._host.astart()
+                try:
+                    await self._host.astart()
+                except StartError as error:
+                    refused = True
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    raise
             await send(message)
 
         scope[MARK] = True
-        await self.app(scope, receive_stopping, send_starting)
+        try:
+            await self.app(scope, receive_stopping, send_starting)
+        except StartError:
+            if not refused:
+                raise
 
 
-class AsgiExchange(Exchange):
+class _BodyLimit:
+    """Counts what is received of a request body; from the limit on the client is gone."""
+
+    __slots__ = ("_receive", "_room", "is_exceeded", "too_large")
+
+    def __init__(self, receive: Receive, limit: int, too_large: EarlyResponse) -> None:
+        self._receive = receive
+        self._room = limit
+        self.too_large = too_large
+        self.is_exceeded = False
+
+    async def receive(self) -> Message:
+        if not self.is_exceeded:
+            message = await self._receive()
+            self._room -= len(message.get("body", b""))
+            if self._room >= 0:
+                return message
+            self.is_exceeded = True
+        return {"type": "http.disconnect"}
+
+
+async def _drop(message: Message) -> None:
+    """Take what an app sends that has been answered for already."""
+
+
+class AsgiExchange(ScopeExchange):
     """One HTTP request under ASGI."""
 
-    __slots__ = (
-        "_answering",
-        "_finished",
-        "_headers",
-        "_hooks",
-        "_labels",
-        "_mount",
-        "_pipeline",
-        "_plan",
-        "_read",
-        "_receive",
-        "_response_hooks",
-        "_scope",
-        "_send",
-        "_trailers",
-        "receive",
-    )
+    __slots__ = ("_answering", "_finished", "_labels", "_limit", "_mount", "_read", "_receive", "_send", "_trailers")
 
     def __init__(self, pipeline: Pipeline, scope: Scope, receive: Receive, send: Send, labels: RouteLabels) -> None:
         self.started = pipeline.now()
@@ -111,15 +151,15 @@ class AsgiExchange(Exchange):
         self.path = path = scope["path"]
         self._mount = mount = scope.get("root_path", "")
         self._plan = plan = pipeline.planner.plan(method, path, mount)
-        self._hooks: Iterator[RequestHook] = iter(plan.on_request)
-        self._response_hooks: tuple[ResponseHook, ...] = plan.on_response_start
+        self._hooks = iter(plan.on_request)
+        self._response_hooks = plan.on_response_start
         self._pipeline = pipeline
         self._scope = scope
-        self._receive = self.receive = receive
+        self._client = scope.get("client")
+        self._receive = receive
         self._send = send
         self._labels = labels
-        self._headers: dict[bytes, bytes] | None = None
-        self._read: list[Message] | None = None
+        self._headers = self._read = self._limit = None
         self._answering = self._finished = self._trailers = False
         self.scheme = scope.get("scheme", "http")
         self.request_id = ""
@@ -127,82 +167,26 @@ class AsgiExchange(Exchange):
         self.ended = 0.0
         self.route = self.error = self.notes = None
 
-    # --- what features see -----------------------------------------------------------------------------------------
-
-    @property
-    def peer(self) -> str | None:  # type: ignore[override]  # read when asked for: most requests never are
-        """The address at the other end of the connection."""
-        client = self._scope.get("client")
-        return client[0] if client else None
-
-    @property
-    def is_identified(self) -> bool:
-        """Whether session or authentication middleware stands outside of the kit and knows the user."""
-        user = self._scope.get("user")
-        return bool(self._scope.get("session")) or (user is not None and getattr(user, "is_authenticated", True))
-
-    @property
-    def query(self) -> bytes:
-        """The query string as received."""
-        query: bytes = self._scope.get("query_string", b"")
-        return query
-
-    @property
-    def target(self) -> bytes:
-        """The path as received."""
-        raw: bytes | None = self._scope.get("raw_path")
-        return raw if raw is not None else self.path.encode("utf-8", "surrogatepass")
-
-    def header(self, name: bytes) -> bytes | None:
-        """Return one request header, the last where there are several."""
-        headers = self._headers
-        if headers is None:
-            headers = self._headers = dict(self._scope["headers"])
-        return headers.get(name)
-
-    def header_values(self, name: bytes) -> list[bytes]:
-        """Return every value of a request header."""
-        return [value for key, value in self._scope["headers"] if key == name]
-
-    def request_headers(self) -> Iterable[Header]:
-        """Return all request headers."""
-        headers: Iterable[Header] = self._scope["headers"]
-        return headers
-
-    def hide_request_headers(self, names: frozenset[bytes]) -> None:
-        """Take headers out of the scope that the app is given."""
-        self._scope["headers"] = [pair for pair in self._scope["headers"] if pair[0] not in names]
-        self._headers = None
+    _read: list[Message] | None
+    _limit: _BodyLimit | None
 
     # --- the request -----------------------------------------------------------------------------------------------
 
-    def enter(self) -> EarlyResponse | tuple[RequestHook, Steps[EarlyResponse | None]] | None:
-        """Run request hooks until one answers or has to ask the world."""
-        entered = self._pipeline.enter(self, self._hooks)
-        if entered is None:
-            return None
-        hook, outcome = entered
-        if isinstance(outcome, EarlyResponse):
-            self._response_hooks = self._plan.responses_from[hook]
-            return outcome
-        return hook, outcome
+    @property
+    def receive(self) -> Receive:
+        """What the app is to receive from: the server itself, unless the kit has read or counts."""
+        return self._receive if self._read is None and self._limit is None else self._next
 
-    async def ask(
-        self, asking: EarlyResponse | tuple[RequestHook, Steps[EarlyResponse | None]]
-    ) -> EarlyResponse | None:
-        """Carry out a hook's steps, then go on with the hooks after it."""
-        current: EarlyResponse | tuple[RequestHook, Steps[EarlyResponse | None]] | None = asking
-        while current is not None and not isinstance(current, EarlyResponse):
-            hook, steps = current
-            try:
-                early = await aperform(steps, self._pipeline.backends, self)
-            except Exception as error:  # noqa: BLE001  # the fence
-                early = self._pipeline.broken(hook, self, error)
-            if early is not None:
-                self._response_hooks = self._plan.responses_from[hook]
-                return early
-            current = self.enter()
-        return current
+    def limit_body(self, limit: int, too_large: EarlyResponse) -> None:
+        """Count what is received, whoever receives it."""
+        self._limit = _BodyLimit(self._receive, limit, too_large)
+        self._receive = self._limit.receive
+
+    @property
+    def body_refusal(self) -> EarlyResponse | None:
+        """The answer that is due because more of the body has been received than may be."""
+        limit = self._limit
+        return limit.too_large if limit is not None and limit.is_exceeded else None
 
     async def aread(self, limit: int) -> Body:
         """Read the body up to `limit` bytes, keeping the messages for the app."""
@@ -211,7 +195,6 @@ class AsgiExchange(Exchange):
             return Body(b"", too_large=True)
         if self._read is None:
             self._read = []
-            self.receive = self._replay
         size = 0
         for message in await self._messages(limit):
             if message["type"] == "http.disconnect":
@@ -230,10 +213,13 @@ class AsgiExchange(Exchange):
             size += len(message.get("body", b""))
         return kept
 
-    async def _replay(self) -> Message:
-        if self._read:
-            return self._read.pop(0)
-        return await self._receive()
+    async def _next(self) -> Message:
+        message = self._read.pop(0) if self._read else await self._receive()
+        refusal = self.body_refusal
+        if refusal is not None and self.status == 0:
+            await self.answer(refusal)
+            self._send = _drop
+        return message
 
     # --- the response ----------------------------------------------------------------------------------------------
 
@@ -258,6 +244,8 @@ class AsgiExchange(Exchange):
         return self._send(message)
 
     def _start(self, message: Message) -> Awaitable[None]:
+        if self._send is _drop:
+            return _drop(message)
         self.status = message["status"]
         self.response_headers = list(message.get("headers", ()))
         self._response_names = None
@@ -314,6 +302,11 @@ class AsgiExchange(Exchange):
             headers.append((b"content-length", b"%d" % len(body)))
         await self.send({"type": "http.response.start", "status": early.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    @property
+    def has_refused(self) -> bool:
+        """Whether the kit has refused a body that the app was receiving, and the app has nothing more to say."""
+        return self._send is _drop
 
     async def fail(self, error: BaseException) -> None:
         """The app, or the way out, raised."""

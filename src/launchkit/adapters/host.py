@@ -28,7 +28,11 @@ class Host(Protocol):
         ...
 
     async def astart(self) -> None:
-        """Start in this process, with the running loop for async work. Never raises."""
+        """Start in this process, with the running loop for async work.
+
+        Raises:
+            StartError: if an app must not go live like this.
+        """
         ...
 
     async def astop(self) -> None:

@@ -8,7 +8,10 @@ The rules:
   `close` is chained instead.
 - The exchange ends when the iterable is exhausted or closed.
 - Where the app raised before it answered, the kit writes the 500 with the `write` callable and re-raises.
-- Response headers are shown to hooks as lower-case bytes and passed on as the app wrote them, with what hooks appended.
+- Response headers are shown to hooks as lower-case bytes and passed on as the app wrote them, with what hooks changed
+  or appended.
+- A request body that goes over its limit while the app reads it raises OSError there, as a broken connection does, and
+  unless the app had started its response by then it is a 413, whatever the app answers or raises.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from launchkit.adapters.host import MARK, NO_LENGTH, Host
+from launchkit.adapters.wsgi_input import LimitedInput, RejoinedInput, read_up_to
+from launchkit.adapters.wsgi_response import RefusableResponse, Response, SizedResponse
 from launchkit.pipeline.effects import Body, Steps
 from launchkit.pipeline.exchange import EarlyResponse, Exchange, Header
 from launchkit.pipeline.interceptor import BodyHook, RequestHook, ResponseHook
@@ -59,6 +64,8 @@ class WsgiAdapter:
             body = exchange.answer(early) if early is not None else self.app(environ, exchange.start_response)
             return exchange.wrap(body)
         except BaseException as error:
+            if exchange.body_refusal is not None and isinstance(error, Exception):
+                return exchange.wrap(())
             exchange.fail(error)
             raise
 
@@ -67,12 +74,15 @@ class WsgiExchange(Exchange):
     """One HTTP request under WSGI."""
 
     __slots__ = (
+        "_address",
         "_answering",
         "_body_left",
         "_environ",
         "_file_body",
         "_finished",
         "_hooks",
+        "_input",
+        "_own_headers",
         "_pipeline",
         "_plan",
         "_response_hooks",
@@ -90,10 +100,12 @@ class WsgiExchange(Exchange):
         self._response_hooks: tuple[ResponseHook, ...] = plan.on_response_start
         self._pipeline = pipeline
         self._environ = environ
+        self._address: str = environ.get("REMOTE_ADDR", "")
         self._start_response = start_response
         self._answering = self._finished = self._saw_last = False
         self._body_left: int | None = None
         self._file_body: object = None
+        self._input: LimitedInput | None = None
         self.scheme = environ.get("wsgi.url_scheme", "http")
         self.request_id = ""
         self.status = 0
@@ -105,8 +117,7 @@ class WsgiExchange(Exchange):
     @property
     def peer(self) -> str | None:  # type: ignore[override]  # read when asked for
         """The address at the other end of the connection."""
-        address: str = self._environ.get("REMOTE_ADDR", "")
-        return address or None
+        return self._address or None
 
     @property
     def is_identified(self) -> bool:
@@ -145,10 +156,27 @@ class WsgiExchange(Exchange):
             elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
                 yield _encode(key.replace("_", "-").lower()), _encode(value)
 
+    def headers_named(self, names: frozenset[bytes]) -> tuple[Header, ...]:
+        """Look the names up, of which there are fewer than of what an environ holds."""
+        get = self._environ.get
+        return tuple([(name, _encode(value)) for name in names if (value := get(_environ_key(name))) is not None])
+
     def hide_request_headers(self, names: frozenset[bytes]) -> None:
         """Take headers out of the environ that the app is given."""
         for name in names:
             self._environ.pop(_environ_key(name), None)
+
+    def present_to_app(self, client: str | None, scheme: str, host: bytes | None) -> None:
+        """Change the environ that the app is given."""
+        environ = self._environ
+        if client is not None:
+            environ["REMOTE_ADDR"] = client
+        if host is not None:
+            environ["HTTP_HOST"] = host.decode("latin-1")
+        environ["wsgi.url_scheme"] = scheme
+        environ.pop("HTTPS", None)
+        if scheme == "https":
+            environ["HTTPS"] = "on"
 
     # --- the request -----------------------------------------------------------------------------------------------
 
@@ -165,9 +193,10 @@ class WsgiExchange(Exchange):
 
     def _ask(self, hook: RequestHook, steps: Steps[EarlyResponse | None]) -> EarlyResponse | None:
         try:
-            return perform(steps, self._pipeline.backends, self)
+            early = perform(steps, self._pipeline.backends, self)
         except Exception as error:  # noqa: BLE001  # the fence
-            return self._pipeline.broken(hook, self, error)
+            early = self._pipeline.broken(hook, self, error)
+        return self.body_refusal or early
 
     def _note_file_bodies(self) -> None:
         """Remember what a `wsgi.file_wrapper` that is no class made: only identity tells it from other iterables."""
@@ -187,22 +216,46 @@ class WsgiExchange(Exchange):
         if announced.isdigit() and int(announced) > limit:
             return Body(b"", too_large=True)
         stream = self._environ["wsgi.input"]
-        if announced.isdigit():
-            data = _read_up_to(stream, int(announced))
-            if len(data) < int(announced):
-                return Body(b"", disconnected=True)
-        else:
-            ends_itself = self._environ.get("wsgi.input_terminated", False)
-            data = _read_up_to(stream, limit + 1) if ends_itself else b""
-        self._environ["wsgi.input"] = io.BufferedReader(_Rejoined(data, stream))
+        ends_itself = self._environ.get("wsgi.input_terminated", False)
+        size = int(announced) if announced.isdigit() else limit + 1 if ends_itself else 0
+        try:
+            data = read_up_to(stream, size)
+        except OSError:
+            return Body(b"", disconnected=True)
+        if announced.isdigit() and len(data) < size:
+            return Body(b"", disconnected=True)
+        self._environ["wsgi.input"] = io.BufferedReader(RejoinedInput(data, stream))
         return Body(b"", too_large=True) if len(data) > limit else Body(data)
+
+    def limit_body(self, limit: int, too_large: EarlyResponse) -> None:
+        """Count what is read of a body whose length is not announced; with one that is the server keeps the client."""
+        environ = self._environ
+        announced = (environ.get("CONTENT_LENGTH") or "").isdigit() and "HTTP_TRANSFER_ENCODING" not in environ
+        if environ.get("wsgi.input_terminated", False) and not announced:
+            self._input = LimitedInput(environ["wsgi.input"], limit, too_large)
+            environ["wsgi.input"] = io.BufferedReader(self._input)
+
+    @property
+    def body_refusal(self) -> EarlyResponse | None:
+        """What the response has to be because more of the body was read than may be."""
+        limited = self._input
+        return limited.too_large if limited is not None and limited.is_exceeded else None
 
     # --- the response ----------------------------------------------------------------------------------------------
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None) -> Write:
         """Take the status line and headers on their way to the server."""
+        if self._input is not None:
+            refusal = self.body_refusal
+            if refusal is not None:
+                self._start(*_head_of(refusal), exc_info)
+                return _write_nothing
+            self._input = None  # the app has begun in time: nothing can take its response back
+        return self._start(status, headers, exc_info)
+
+    def _start(self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None) -> Write:
         self.status = int(status[:3]) if status[:3].isdecimal() else 0
-        headers = list(headers)
+        self._own_headers = headers = list(headers)
         self.response_headers = [(_encode(key.lower()), _encode(str(value))) for key, value in headers]
         self._response_names = None
         if self.route is None:
@@ -218,6 +271,13 @@ class WsgiExchange(Exchange):
             self._start_response(status, passed_on, exc_info) if exc_info else self._start_response(status, passed_on)
         )
         return self._watched_write(write) if self._plan.on_body else write
+
+    def replace_response_header(self, name: bytes, value: bytes) -> None:
+        """Change it in both forms of the headers."""
+        index = next(index for index, header in enumerate(self.response_headers) if header[0] == name)
+        self.response_headers[index] = (name, value)
+        if index < len(self._own_headers):
+            self._own_headers[index] = (self._own_headers[index][0], value.decode("latin-1"))
 
     def _watched_write(self, write: Write) -> Write:
         def watched(data: bytes) -> object:
@@ -247,20 +307,27 @@ class WsgiExchange(Exchange):
 
     def _start_answer(self, early: EarlyResponse) -> Write:
         self._answering = True
-        headers = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in early.headers]
-        if early.status not in NO_LENGTH:
-            headers.append(("content-length", str(len(early.body))))
-        return self.start_response(REASONS.get(early.status, f"{early.status} Unknown"), headers)
+        return self.start_response(*_head_of(early))
+
+    def refuse(self, too_large: EarlyResponse) -> bytes:
+        """Start the refusal, if the app has not called for a response, and return its body."""
+        self.error = None
+        if self.status == 0:
+            self._start_answer(too_large)
+        self.finish()
+        return too_large.body
 
     def wrap(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return the response iterable for the server."""
+        if self._input is not None:
+            return RefusableResponse(self, body)
         wrapper = self._environ.get("wsgi.file_wrapper")
         is_file = body is self._file_body or (isinstance(wrapper, type) and isinstance(body, wrapper))
         if is_file and not self._plan.on_body:
             return self._chain_close(body)
         if self._body_left is None and isinstance(body, (list, tuple)):
             self._body_left = sum(len(chunk) for chunk in body)
-        return _SizedResponse(self, body) if hasattr(body, "__len__") else _Response(self, body)
+        return SizedResponse(self, body) if hasattr(body, "__len__") else Response(self, body)
 
     def _chain_close(self, body: Iterable[bytes]) -> Iterable[bytes]:
         close = getattr(body, "close", None)
@@ -318,76 +385,15 @@ class WsgiExchange(Exchange):
         self._pipeline.leave(self, self._plan)
 
 
-class _Response:
-    """A response iterable that tells its exchange about chunks, the end and failures."""
-
-    __slots__ = ("_body", "_chunks", "_exchange")
-
-    def __init__(self, exchange: WsgiExchange, body: Iterable[bytes]) -> None:
-        self._exchange = exchange
-        self._body = body
-        self._chunks = iter(body)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            chunk = next(self._chunks)
-        except StopIteration:
-            self._exchange.watch(b"", exhausted=True)
-            self._exchange.finish()
-            raise
-        except BaseException as error:
-            self._exchange.error = error
-            raise
-        self._exchange.watch(chunk)
-        return chunk
-
-    def close(self) -> None:
-        """Close the app's iterable and end the exchange."""
-        try:
-            close = getattr(self._body, "close", None)
-            if close is not None:
-                close()
-        finally:
-            self._exchange.close()
+def _write_nothing(data: bytes) -> None:
+    """Take what an app writes that has been answered for already."""
 
 
-class _SizedResponse(_Response):
-    """A response iterable whose number of chunks is known."""
-
-    __slots__ = ()
-
-    def __len__(self) -> int:
-        return len(self._body)  # type: ignore[arg-type]  # made only for iterables with a length
-
-
-class _Rejoined(io.RawIOBase):
-    """What was read of a request body, in front of what was not."""
-
-    def __init__(self, data: bytes, rest: Any) -> None:
-        self._data = memoryview(data)
-        self._rest = rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        source: Any = self._data[: len(buffer)]
-        self._data = self._data[len(source) :]
-        if not source:
-            source = self._rest.read(len(buffer))
-        buffer[: len(source)] = source
-        return len(source)
-
-
-def _read_up_to(stream: Any, size: int) -> bytes:
-    parts = []
-    while size > 0 and (part := stream.read(size)):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
+def _head_of(early: EarlyResponse) -> tuple[str, list[tuple[str, str]]]:
+    headers = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in early.headers]
+    if early.status not in NO_LENGTH:
+        headers.append(("content-length", str(len(early.body))))
+    return REASONS.get(early.status, f"{early.status} Unknown"), headers
 
 
 def _encode(text: str) -> bytes:

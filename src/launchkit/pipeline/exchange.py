@@ -117,9 +117,28 @@ class Exchange(ABC):
     def request_headers(self) -> Iterable[Header]:
         """Return all request headers."""
 
+    def headers_named(self, names: frozenset[bytes]) -> tuple[Header, ...]:
+        """Return every request header that has one of these names, always in the same order."""
+        return tuple([header for header in self.request_headers() if header[0] in names])
+
     @abstractmethod
     def hide_request_headers(self, names: frozenset[bytes]) -> None:
         """Take headers out of the request before the app sees it."""
+
+    def present_to_app(self, client: str | None, scheme: str, host: bytes | None) -> None:
+        """Show the app another client's address, `http` or `https`, and Host; None leaves what the server said.
+
+        `peer` and `scheme` go on telling what the server said.
+        """
+        raise NotImplementedError
+
+    def limit_body(self, limit: int, too_large: EarlyResponse) -> None:
+        """Let no more than `limit` bytes of the request body through, however it arrives.
+
+        Whoever reads on finds the client gone, and unless the response has started by then it is `too_large`, whatever
+        the app makes of that.
+        """
+        raise NotImplementedError
 
     def response_header(self, name: bytes) -> bytes | None:
         """Return the first value of a response header; valid from `on_response_start` on."""
@@ -127,6 +146,12 @@ class Exchange(ABC):
             if key.lower() == name:
                 return value
         return None
+
+    def replace_response_header(self, name: bytes, value: bytes) -> None:
+        """Give the first response header of that name, which must be there, another value."""
+        headers = self.response_headers
+        index = next(index for index, header in enumerate(headers) if header[0].lower() == name)
+        headers[index] = (headers[index][0], value)
 
     def default_response_headers(self, headers: Iterable[Header]) -> None:
         """Append the headers, named in lower case, that the response does not have: the app's own always win."""

@@ -9,11 +9,13 @@ The rules:
 - `on_exit` hooks run once, when the server gets its call back.
 - A hook that an interceptor does not override is not in any plan and costs nothing.
 - A hook that raises is reported and left out of this request; `on_failure` says what follows for the request.
+- A WebSocket handshake is planned like a GET, with the request hooks of those interceptors only that cover handshakes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import posixpath
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from launchkit.pipeline.effects import Steps
@@ -28,6 +30,9 @@ CompleteHook = Callable[[Exchange], None]
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 """The methods of RFC 9110, RFC 5789 and the QUERY draft; every other one is planned and labelled as `_OTHER`."""
 
+_HANDSHAKE: Final = "_HANDSHAKE"
+"""What plans for WebSocket handshakes are interned as."""
+
 
 class Interceptor:
     """What a feature does to a request. One instance serves all requests and keeps nothing about any of them."""
@@ -36,6 +41,9 @@ class Interceptor:
 
     patterns: tuple[PathPattern, ...] = ()
     """The paths that `select` wants to be told about."""
+
+    covers_handshakes: bool = False
+    """Whether `on_request` is also for WebSocket handshakes, which `select` is told of as GET."""
 
     def select(self, method: str, matched: frozenset[PathPattern]) -> Interceptor | None:
         """Return the interceptor for requests like this, or None. Called once per kind of request, not per request."""
@@ -123,21 +131,37 @@ class Planner:
         key = (method, path) if not mount else (method, path, mount)
         plan = self.table.get(key)
         if plan is None:
-            plan = self._match(method if method in METHODS else "_OTHER", path, mount)
+            upper = method.upper()  # Werkzeug serves `post` as POST
+            plan = self._match(upper if upper in METHODS else "_OTHER", path, mount)
             if len(path) + len(mount) <= self.LONGEST_PATH:
                 if len(self.table) >= self.TABLE_SIZE:
                     self.table.clear()
                 self.table[key] = plan
         return plan
 
+    def plan_handshake(self, path: str, mount: str = "") -> Plan:
+        """Return the plan for a WebSocket handshake. They are few: none is kept in the table."""
+        return self._match(_HANDSHAKE, path, mount)
+
     def _match(self, method: str, path: str, mount: str) -> Plan:
+        matched = self._matching(path, mount)
+        if "/." in path:  # routers take dots for names, but those that serve files resolve them
+            matched |= self._matching(posixpath.normpath(path), mount)
+        plan = self._by_match.get((method, matched))
+        if plan is None:
+            plan = self._by_match[method, matched] = Plan(tuple(self._select(method, matched)))
+        return plan
+
+    def _matching(self, path: str, mount: str) -> frozenset[PathPattern]:
         matched = self._paths.match(path)
         if mount and path.startswith(mount):
             matched |= self._paths.match(path[len(mount) :])
-        plan = self._by_match.get((method, matched))
-        if plan is None:
-            selected = tuple(
-                chosen for one in self._interceptors if (chosen := one.select(method, matched)) is not None
-            )
-            plan = self._by_match[method, matched] = Plan(selected)
-        return plan
+        return matched
+
+    def _select(self, method: str, matched: frozenset[PathPattern]) -> Iterator[Interceptor]:
+        handshake = method == _HANDSHAKE
+        for one in self._interceptors:
+            if one.covers_handshakes or not handshake:
+                chosen = one.select("GET" if handshake else method, matched)
+                if chosen is not None:
+                    yield chosen

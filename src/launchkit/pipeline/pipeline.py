@@ -46,7 +46,8 @@ class Failures:
         if first:
             with contextlib.suppress(Exception):  # an app's logging may be what is broken
                 logger.error(
-                    "%s failed; requests go on without it. Further errors of this kind are only counted.",
+                    "%s failed; requests go on without it, or are refused where it guards something. Further errors of "
+                    "this kind are only counted.",
                     name,
                     exc_info=error,
                 )
