@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from launchkit.errors import StartError
+from launchkit.networks import platform_proxies
 from launchkit.pipeline.clock import Clock
 from launchkit.pipeline.effects import Limiter
 from launchkit.place import secret_values
+from launchkit.rate_limit.rules import Rule
 from launchkit.redaction.engine import Redactor
 from launchkit.settings import Settings
 
 if TYPE_CHECKING:
+    from launchkit.rate_limit.machine import MachineLimiter
     from launchkit.stores.redis import RedisConnections
+
+logger = logging.getLogger("launchkit")
 
 
 def redactor(settings: Settings) -> Redactor | None:
@@ -25,6 +33,13 @@ def redactor(settings: Settings) -> Redactor | None:
         mask_emails=settings.environment == "production" if emails is None else emails,
         values=secret_values(settings),
     )
+
+
+def trusted_proxies(settings: Settings) -> tuple[str, ...]:
+    """Return the proxies that are declared, else in production those of the platform that this runs on."""
+    if settings.trusted_proxies or settings.environment != "production":
+        return settings.trusted_proxies
+    return platform_proxies(os.environ)
 
 
 def probe_routes(settings: Settings) -> frozenset[str]:
@@ -64,8 +79,34 @@ def redis_connections(settings: Settings, clock: Clock) -> RedisConnections | No
         raise StartError("LAUNCHKIT_REDIS_URL should be like redis://host:6379/0 or rediss://...") from None
 
 
-def redis_limiter(connections: RedisConnections) -> Limiter:
-    """Return what counts in Redis."""
+def redis_limiter(connections: RedisConnections, key_for: Callable[[str], bytes]) -> Limiter:
+    """Return what counts in Redis. Apps with different secret keys share no bucket there."""
     from launchkit.rate_limit.redis import RedisLimiter  # only when the settings ask for it
 
-    return RedisLimiter(connections)
+    return RedisLimiter(connections, namespace=key_for("redis namespace").hex()[:8])
+
+
+def redis_check(connections: RedisConnections) -> Callable[[], object]:
+    """Return a health check that asks Redis for the smallest thing."""
+    from launchkit.stores.redis import Script  # only when the settings ask for it
+
+    hello = Script("return 'hello'")
+    return lambda: connections.run(hello, (), ())
+
+
+def machine_limiter(settings: Settings, clock: Clock, rules: Iterable[Rule]) -> MachineLimiter | None:
+    """Open what all workers of this machine count in, if the settings ask for it, a rule needs it and the machine can.
+
+    To be called in the process that is to use it.
+    """
+    is_used = bool(settings.webhooks.sources) or any(rule.patterns for rule in rules)
+    if not (settings.shares_machine and settings.rate_limit.enabled and is_used):
+        return None
+    try:
+        from launchkit.rate_limit.machine import MachineLimiter  # needs what only POSIX systems have
+        from launchkit.stores.table import places
+
+        return MachineLimiter(places(settings.data_dir), clock, settings.rate_limit.max_keys)
+    except (OSError, ImportError) as error:
+        logger.warning("Limits are counted by each process alone: no table can be shared here (%s).", error)
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 
 class LaunchKitError(Exception):
@@ -16,6 +17,33 @@ class InstallError(LaunchKitError):
 
 class StartError(LaunchKitError):
     """The kit cannot start with these settings in this place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that the self-check found. Never a secret's value.
+
+    Attributes:
+        code: what kind of thing, in words joined by hyphens; stays the same from release to release.
+        severity: `error` for what is certainly wrong, `warning` for what may be meant.
+        message: what was found and where, in a sentence.
+        remedy: what mends it, in a sentence.
+    """
+
+    code: str
+    severity: Literal["error", "warning"]
+    message: str
+    remedy: str
+
+
+class CheckFailed(StartError):
+    """The self-check found errors, all of which are in `findings` and in the message."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings = tuple(findings)
+        lines = [f"  {finding.code}: {finding.message} {finding.remedy}" for finding in self.findings]
+        head = "This must not go live (LAUNCHKIT_CHECK=warn starts all the same):"
+        super().__init__("\n".join([head, *lines]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,13 +19,26 @@ from launchkit.adapters.asgi import AsgiAdapter
 from launchkit.adapters.routes import AppRoute, app_routes
 from launchkit.adapters.wsgi import App as WsgiApp
 from launchkit.adapters.wsgi import WsgiAdapter
-from launchkit.assembly import personal_paths, probe_routes, redactor, redis_connections, redis_limiter
+from launchkit.assembly import (
+    machine_limiter,
+    personal_paths,
+    probe_routes,
+    redactor,
+    redis_check,
+    redis_connections,
+    redis_limiter,
+    trusted_proxies,
+)
 from launchkit.background import LoopThread, ThreadPool
+from launchkit.check.selfcheck import SelfCheck
 from launchkit.edge.access import Access
 from launchkit.edge.client import ClientResolver
+from launchkit.edge.exempt import Exempt
+from launchkit.edge.gates import gates
 from launchkit.edge.headers import SecurityHeaders
 from launchkit.edge.request_id import RequestId, request_id
-from launchkit.errors import InstallError, StartError
+from launchkit.edge.whoami import WhoAmI
+from launchkit.errors import Finding, InstallError, StartError
 from launchkit.health.checks import HealthCheck
 from launchkit.health.interceptor import Health
 from launchkit.health.monitor import HealthMonitor
@@ -35,13 +48,14 @@ from launchkit.pipeline.effects import Backends, Limiter, Steps
 from launchkit.pipeline.exchange import EarlyResponse, Exchange
 from launchkit.pipeline.interceptor import Interceptor, Planner
 from launchkit.pipeline.pipeline import Failures, Pipeline
-from launchkit.place import check_place, no_secret
+from launchkit.place import no_secret
 from launchkit.rate_limit.interceptor import RateLimit
 from launchkit.rate_limit.memory import MemoryLimiter
 from launchkit.read_cache.interceptor import ReadCache
 from launchkit.read_cache.memory import MemoryResponses
 from launchkit.redaction.logs import install as install_in_logging
 from launchkit.report import startup_lines
+from launchkit.secret_key import SecretKey
 from launchkit.settings import Settings
 from launchkit.timing.endpoint import MetricsEndpoint
 from launchkit.timing.interceptor import Timing
@@ -86,10 +100,10 @@ class LaunchKit:
 
     def __init__(self, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
         self.settings = settings = Settings() if settings is None else settings
-        check_place(settings)
         self._clock: Clock = SystemClock() if clock is None else clock
         self._failures = Failures()
-        self._client = ClientResolver(settings.trusted_proxies, production=settings.environment == "production")
+        self._trusted_proxies = trusted_proxies(settings)
+        self._client = ClientResolver(self._trusted_proxies, production=settings.environment == "production")
         self._access = Access(settings.token, self._client, development=settings.in_development)
         self._handlers = Handlers()
         self._around_handler: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
@@ -98,19 +112,31 @@ class LaunchKit:
         install_in_logging(self.redaction, request_id.get)  # for good: what is logged after the stop is redacted too
         self.timing = Timing(settings.timing, self._clock, probe_routes(settings))
         self.health = HealthMonitor(settings.health, self._clock, self._run_check, self._run_on_loop)
+        self._secret_key = SecretKey(settings)
         self.rate_limit = RateLimit(
-            settings.rate_limit, settings.routes, self._client, exempt=lambda: self.webhooks.patterns
+            settings.rate_limit,
+            settings.routes,
+            clock=self._clock,
+            client_of=self._client,
+            is_https=self._client.is_https,
+            key_for=self._secret_key.derive,
+            report=self._failures.report,
+            exempt=lambda: self.webhooks.patterns,
         )
         self.cache = ReadCache(settings.read_cache, personal_paths(settings), self._clock)
         self.webhooks = Webhooks(
             settings.webhooks, self._clock, self._handlers, self._charge_refused_webhook, self._wake_worker
         )
+        self.self_check = SelfCheck(settings, self.rate_limit.rules, self.webhooks, self._handlers, self._clock)
+        self.self_check.refuse_settings()
         self._local_limiter = MemoryLimiter(self._clock, settings.rate_limit.max_keys)
         self._redis = redis_connections(settings, self._clock)
-        self._limiter: Limiter = self._local_limiter if self._redis is None else redis_limiter(self._redis)
+        if self._redis is not None:
+            self.health.checks.add(HealthCheck("redis for limits", redis_check(self._redis), required=False))
         self._responses = MemoryResponses(settings.read_cache.size, self._clock)
         self._inbox = SqliteInbox(settings.data_dir / "inbox.sqlite3", self._clock)
         self._begin_process()
+        self._interceptors()  # tells now what is wrong with settings that only mean something together
         _renew_after_fork(self)
 
     def _begin_process(self) -> None:
@@ -121,6 +147,7 @@ class LaunchKit:
         self._loop_thread = LoopThread()
         self._server_loop: asyncio.AbstractEventLoop | None = None
         self._worker: Worker | None = None
+        self._limiter: Limiter | None = None
         self._running = False
         self.pipeline: Pipeline | None = None
 
@@ -138,11 +165,13 @@ class LaunchKit:
 
             starlette.install(app, self)  # type: ignore[arg-type]  # known by its name, so as not to import the others
             self._app_routes = lambda: app_routes(app)
+            self.self_check.view = starlette.StarletteView(app)  # type: ignore[arg-type]  # see above
         elif "flask.Flask" in kinds:
             from launchkit.adapters import flask  # see above
 
             self._around_handler = flask.install(app, self)  # type: ignore[arg-type]  # see above
             self._app_routes = lambda: flask.app_routes(app)  # type: ignore[arg-type]  # see above
+            self.self_check.view = flask.FlaskView(app)  # type: ignore[arg-type]  # see above
         else:
             raise InstallError(
                 f"{type(app).__name__} is no FastAPI, Starlette or Flask app: use app = kit.asgi(app) or kit.wsgi(app)"
@@ -195,6 +224,14 @@ class LaunchKit:
 
         return register
 
+    def check(self) -> tuple[Finding, ...]:
+        """Prove that the protection works, and return what is wrong with it, its place and the app.
+
+        Every limit is driven with synthetic requests on counters of its own until it refuses one. Nothing of the app's
+        is run, nothing is sent or stored, and all is over within two seconds. Never raises.
+        """
+        return self.self_check.run().findings
+
     # --- starting and stopping ---------------------------------------------------------------------------------------
 
     def start(self) -> Pipeline:
@@ -205,7 +242,12 @@ class LaunchKit:
         return self._start(None)
 
     async def astart(self) -> None:
-        """Start in this process, if that has not happened, with the running loop for async handlers and checks."""
+        """Start in this process, if that has not happened, with the running loop for async handlers and checks.
+
+        Raises:
+            StartError: in production, for what the self-check is certain must not go live, unless `check` is `warn`.
+        """
+        self.self_check.refuse()
         self._start(asyncio.get_running_loop())
 
     def _start(self, server_loop: asyncio.AbstractEventLoop | None) -> Pipeline:
@@ -308,6 +350,9 @@ class LaunchKit:
     # --- assembling ---------------------------------------------------------------------------------------------------
 
     def _assemble(self) -> Pipeline:
+        if self._limiter is None:
+            self._limiter = self._open_limiter()
+            self.rate_limit.prepare()
         backends = Backends(
             limiter=self._limiter,
             local_limiter=self._local_limiter,
@@ -316,6 +361,11 @@ class LaunchKit:
             prober=self.health,
         )
         return Pipeline(Planner(self._interceptors()), backends, self._failures, self._clock)
+
+    def _open_limiter(self) -> Limiter:
+        if self._redis is not None:
+            return redis_limiter(self._redis, self._secret_key.derive)
+        return machine_limiter(self.settings, self._clock, self.rate_limit.rules) or self._local_limiter
 
     def _interceptors(self) -> list[Interceptor]:
         """Return what a request goes through, outermost first."""
@@ -331,11 +381,24 @@ class LaunchKit:
             ),
             (settings.timing.enabled, MetricsEndpoint(settings.timing, self.timing, self._access, extra)),
             (settings.health.enabled, Health(settings.health, self.health, self._access, release, self._p95)),
+            (settings.edge.enabled, WhoAmI(self._client, self._access)),
+            *((settings.edge.enabled, gate) for gate in self._gates()),
             (settings.rate_limit.enabled, self.rate_limit),
             (True, self.webhooks),
             (settings.read_cache.enabled, self.cache),
         ]
         return [interceptor for enabled, interceptor in chain if enabled]
+
+    def _gates(self) -> Iterator[Interceptor]:
+        health = self.settings.health
+        probes = (health.path, health.live_path, health.ready_path)
+        return gates(
+            self.settings.edge,
+            self._client,
+            Exempt(probes, lambda: self.webhooks.patterns),
+            production=self.settings.environment == "production",
+            trusts_proxies=bool(self._trusted_proxies),
+        )
 
     def _p95(self) -> dict[str, object]:
         return {
@@ -346,6 +409,7 @@ class LaunchKit:
         try:
             lines = startup_lines(self.settings, self.rate_limit.rules, self.webhooks, self._app_routes())
             sys.stderr.write("\n".join(lines) + "\n")
+            self.self_check.log()
         except Exception as error:  # noqa: BLE001  # routes of an unknown shape, or no stderr, must not stop an app
             self._failures.report("start-up report", error)
 

@@ -9,34 +9,20 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from pydantic import BaseModel, SecretStr
 
 from launchkit.environment import PREFIX
-from launchkit.errors import StartError
 from launchkit.settings import Settings
 
 EPHEMERAL_MARKS = ("DYNO", "K_SERVICE", "RENDER", "VERCEL")
 """Heroku, Cloud Run, Render and Vercel throw the disk away at every deploy, unless a volume is mounted."""
 
 
-def check_place(settings: Settings) -> None:
-    """Refuse settings under which a production app would lose webhooks or leave them unverified.
-
-    Raises:
-        StartError: naming every such setting and its remedy.
-    """
-    if settings.environment != "production" or not settings.webhooks.enabled:
-        return
-    found = [no_secret(name) for name, source in settings.webhooks.sources.items() if not source.secrets]
-    if settings.webhooks.sources and is_ephemeral(settings):
-        found.append(
-            "webhooks are stored on a disk that this platform throws away at every deploy: mount a volume and set "
-            f"{PREFIX}DATA_DIR to it"
-        )
-    if found:
-        raise StartError("; ".join(found))
-
-
 def no_secret(source: str) -> str:
     """Return what to say about a webhook source whose signatures nobody can check."""
-    return f"webhook source {source!r} has no secret: set {PREFIX}WEBHOOKS__SOURCES__{source.upper()}__SECRETS"
+    return f"webhook source {source!r} has no secret: set {secrets_variable(source)}"
+
+
+def secrets_variable(source: str) -> str:
+    """Return the variable that a webhook source's secrets are read from."""
+    return f"{PREFIX}WEBHOOKS__SOURCES__{source.upper()}__SECRETS"
 
 
 def is_ephemeral(settings: Settings) -> bool:

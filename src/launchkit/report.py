@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 
+from launchkit.check.routes import unlimited
 from launchkit.environment import PREFIX
-from launchkit.pipeline.paths import PathPattern, normalise
 from launchkit.place import no_secret
 from launchkit.rate_limit.rules import Rule
 from launchkit.settings import Settings
 from launchkit.webhooks.interceptor import Webhooks
 
 LONGEST = 12
-
-_FLASK_PARAMETER = re.compile(r"<(?:[^<>:]+:)?([^<>]+)>")
-
-_LOOKS_LIKE = (
-    ("login", re.compile(r"log-?_?in|sign-?_?in|/token$|/auth$")),
-    ("signup", re.compile(r"sign-?_?up|register")),
-    ("password_reset", re.compile(r"reset|forgot")),
-)
-"""Which preset a POST route is in want of, by its path."""
 
 
 def startup_lines(
@@ -35,11 +25,20 @@ def startup_lines(
     lines += [f"  on   {text}" for text in _on(settings, rules, webhooks)]
     lines += [f"  off  {text}" for text in _off(settings, webhooks)]
     lines += [f"  off  {text}" for text in _taken_over(settings, routes)]
-    missing = [f"  add  {text}" for text in _unlimited(rules, routes)] if settings.rate_limit.enabled else []
+    missing = [f"  add  {text}" for text in _missing(settings, rules, webhooks, routes)]
     room = LONGEST - len(lines)
     if len(missing) > room:
         missing = [*missing[: max(room - 1, 0)], f"  add  limits for {len(missing) - room + 1} more routes like these"]
     return [*lines[: LONGEST - len(missing)], *missing]
+
+
+def _missing(
+    settings: Settings, rules: list[Rule], webhooks: Webhooks, routes: list[tuple[frozenset[str], str]]
+) -> Iterator[str]:
+    if settings.rate_limit.enabled:
+        limited = [pattern for rule in rules for pattern in rule.patterns]
+        for path, setting in unlimited([*limited, *webhooks.patterns], routes):
+            yield f"POST {path} has no limit: set {setting}"
 
 
 def _on(settings: Settings, rules: list[Rule], webhooks: Webhooks) -> Iterator[str]:
@@ -97,14 +96,3 @@ def _taken_over(settings: Settings, routes: list[tuple[frozenset[str], str]]) ->
         enabled, name = ours[path]
         if enabled:
             yield f"the app's own {path}, which LaunchKit answers: set {PREFIX}{name} to another path"
-
-
-def _unlimited(rules: list[Rule], routes: list[tuple[frozenset[str], str]]) -> Iterator[str]:
-    for path in sorted({_FLASK_PARAMETER.sub(r"{\1}", path) for methods, path in routes if "POST" in methods}):
-        preset = next((name for name, pattern in _LOOKS_LIKE if pattern.search(path.lower())), None)
-        if preset is not None and not any(_covers(pattern, path) for rule in rules for pattern in rule.patterns):
-            yield f"POST {path} has no limit: set {PREFIX}ROUTES__{preset.upper()}={path}"
-
-
-def _covers(pattern: PathPattern, template: str) -> bool:
-    return pattern.text == template or pattern.matches(normalise(template))

@@ -1,0 +1,1 @@
+"""The self-check: what proves, before the launch, that the protection works."""
