@@ -1,6 +1,6 @@
 # make demo     start the example marketplace and use it as the world would (ONCE=1: end after the report)
 # make test     everything that has to hold: format, lint, types, import contracts, tests, documentation
-# make bench    what the kit costs, as ratios within one run (JSON=1: machine-readable)
+# make bench    what the kit costs, beside other packages, within one run (JSON=1: machine-readable)
 # make pythons  the tests on every other Python from 3.11 on that is installed here
 # make format   write the format that `make test` checks
 # make docs     write the pages that are generated
@@ -42,8 +42,8 @@ pythons:
 		else echo "$$python is not installed: skipped"; fi; \
 	done
 
-bench: $(VENV)/dev
-	@$(BIN)/python -m benchmarks $(if $(JSON),--json)
+bench: $(VENV)-bench/dev
+	@$(VENV)-bench/bin/python -m benchmarks $(if $(JSON),--json)
 
 format: $(VENV)/dev
 	$(BIN)/ruff format $(CHECKED)
@@ -54,7 +54,7 @@ docs: $(VENV)/dev
 	mv docs/settings.md.new docs/settings.md
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest .coverage* .mypy_cache .ruff_cache .hypothesis .pytest_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-bench .coverage* .mypy_cache .ruff_cache .hypothesis .pytest_cache
 
 $(VENV)/bin/python:
 	@echo "Making the virtual environment with $$($(PYTHON) --version) ..." >&2
@@ -69,6 +69,14 @@ $(VENV)/dev: $(VENV)/bin/python pyproject.toml requirements-dev.txt requirements
 	@echo "Installing LaunchKit and its development tools (some minutes the first time) ..." >&2
 	@$(INSTALL) -r requirements-dev.txt -e . >&2
 	@touch $@ $(VENV)/demo
+
+# What `make bench` compares with stays out of the environment that the tests run in.
+$(VENV)-bench/dev: pyproject.toml requirements-bench.txt requirements-demo.txt constraints.txt
+	@echo "Installing LaunchKit and what it is measured beside ..." >&2
+	@$(PYTHON) -m venv $(VENV)-bench
+	@$(VENV)-bench/bin/python -m pip install --disable-pip-version-check -c constraints.txt \
+		-r requirements-bench.txt -e . >&2
+	@touch $@
 
 # The lowest versions that pyproject.toml admits, in an environment of their own.
 $(VENV)-lowest/dev: pyproject.toml requirements-dev.txt constraints-lowest.txt

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: what the kit costs. Measures, reports, judges; takes two to three minutes.
+"""`python -m benchmarks`: what the kit costs. Measures, reports, judges; takes four to five minutes.
 
 The default is chosen for a million different paths for each protocol on a machine that is not busy; on one that is, the
 rounds end when their time is up and the report says how many there were. `--json` prints one object and nothing else.
@@ -9,18 +9,28 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
-from benchmarks import in_process, report, server
+from benchmarks import flood, in_process, limits, peers, report, server
 from benchmarks.protocols import PROTOCOLS, Asgi
 
 ROUNDS = 50
 SECONDS = 28.0
 """For each protocol."""
+LIMIT_ROUNDS = 25
+"""Few enough that a visitor who comes twice in each stays within 60 a minute."""
+LIMIT_SECONDS = 15.0
+"""For each comparison."""
 SERVER_ROUNDS = 9
 SERVER_SECONDS = 0.7
 """For each turn."""
 APPS = ("example", "fastapi", "starlette")
+COMPARED = (
+    limits.compare_hits,
+    *(partial(limits.compare_routes, store) for store in limits.STORES),
+    *(partial(peers.compare, framework) for framework in peers.FRAMEWORKS),
+)
 
 
 def main() -> None:
@@ -35,13 +45,22 @@ def main() -> None:
     for framework in APPS:
         servers.append(server.measure(framework, arguments.server_rounds, SERVER_SECONDS))
         talk(["", *report.server_lines(servers[-1])])
-    targets = [*report.request_targets(requests[0]), report.server_target(servers[0])]
-    talk(["", "Targets", *map(str, targets)])
-    profiles = {variant: _profile(variant) for variant in dict.fromkeys(one.variant for one in targets if not one.met)}
-    for variant, text in profiles.items():
-        talk(["", f"Profile of {variant}, twelve by own time", text])
+    comparisons = []
+    for compare in COMPARED:
+        comparisons.append(compare(min(arguments.rounds, LIMIT_ROUNDS), LIMIT_SECONDS))
+        talk(["", *comparisons[-1].lines()])
+    flooded = flood.measure()
+    talk(["", *flood.lines(flooded)])
+    judged = [(one, _profile) for one in (*report.request_targets(requests[0]), report.server_target(servers[0]))]
+    judged += [(target, comparison.profile) for comparison in comparisons for target in comparison.targets]
+    judged += [(target, flood.profile) for target in flood.targets(flooded)]
+    talk(["", "Targets", *[str(target) for target, _ in judged]])
+    profiles = {target.what: profile(target.variant) for target, profile in judged if not target.met}
+    for what, text in profiles.items():
+        talk(["", f"Profile for {what}, twelve by own time", text])
     if arguments.json:
-        print(json.dumps(report.as_json(requests, servers, targets, profiles), indent=2))
+        targets = [target for target, _ in judged]
+        print(json.dumps(report.as_json(requests, servers, comparisons, targets, profiles), indent=2))
 
 
 def _profile(variant: str) -> str:

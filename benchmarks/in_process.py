@@ -43,7 +43,7 @@ class Rounds:
 
     @property
     def count(self) -> int:
-        return len(self.microseconds[NOTHING])
+        return len(next(iter(self.microseconds.values())))
 
     def requests(self, name: str) -> int:
         return self.per_round[name] * self.count
@@ -60,9 +60,9 @@ class Rounds:
             one / other for one, other in zip(self.microseconds[name], self.microseconds[to], strict=True)
         )
 
-    def above(self, name: str) -> float:
-        """Return the median over rounds of the difference to the no-op."""
-        pairs = zip(self.microseconds[name], self.microseconds[NOTHING], strict=True)
+    def above(self, name: str, other: str = NOTHING) -> float:
+        """Return the median over rounds of the difference between two variants."""
+        pairs = zip(self.microseconds[name], self.microseconds[other], strict=True)
         return statistics.median(one - other for one, other in pairs)
 
 
@@ -75,25 +75,29 @@ def measure(protocol: Any, rounds: int, seconds: float) -> Rounds:
 async def _measure(protocol: Any, folder: Path, rounds: int, seconds: float) -> Rounds:
     assembled = Variants(protocol, folder)
     try:
-        variants = await assembled.start()
-        result = Rounds(
-            protocol.name,
-            {one.name: [] for one in variants},
-            {one.name: one.per_round for one in variants},
-        )
-        for variant in variants:
-            await _run(protocol, variant)
-        deadline = time.monotonic() + seconds
-        for number in range(rounds):
-            if time.monotonic() > deadline and number > 0:
-                break
-            gc.collect()
-            first = number % len(variants)
-            for variant in variants[first:] + variants[:first]:
-                result.microseconds[variant.name].append(await _run(protocol, variant) * 1e6)
-        return result
+        return await take_turns(protocol, await assembled.start(), rounds, seconds)
     finally:
         assembled.stop()
+
+
+async def take_turns(protocol: Any, variants: list[Variant], rounds: int, seconds: float) -> Rounds:
+    """Measure some variants in at most so many rounds, and begin none after so many seconds."""
+    result = Rounds(
+        protocol.name,
+        {one.name: [] for one in variants},
+        {one.name: one.per_round for one in variants},
+    )
+    for variant in variants:
+        await _run(protocol, variant)
+    deadline = time.monotonic() + seconds
+    for number in range(rounds):
+        if time.monotonic() > deadline and number > 0:
+            break
+        gc.collect()
+        first = number % len(variants)
+        for variant in variants[first:] + variants[:first]:
+            result.microseconds[variant.name].append(await _run(protocol, variant) * 1e6)
+    return result
 
 
 async def _run(protocol: Any, variant: Variant) -> float:

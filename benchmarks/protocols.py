@@ -32,6 +32,8 @@ class Call:
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     visitor: str = VISITOR
+    peer: str = PROXY
+    """Who has opened the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def _asgi_request(call: Call) -> tuple[dict[str, Any], Any]:
             (b"x-forwarded-for", call.visitor.encode()),
             *[(name.encode(), value.encode()) for name, value in call.headers],
         ],
-        "client": (PROXY, 50_000),
+        "client": (call.peer, 50_000),
         "server": ("10.0.0.5", 8000),
         "state": {},
     }
@@ -221,7 +223,7 @@ def _environ(call: Call) -> dict[str, Any]:
         "SERVER_NAME": "10.0.0.5",
         "SERVER_PORT": "8000",
         "SERVER_PROTOCOL": "HTTP/1.1",
-        "REMOTE_ADDR": PROXY,
+        "REMOTE_ADDR": call.peer,
         "REMOTE_PORT": "50000",
         "REQUEST_METHOD": call.method,
         "SCRIPT_NAME": "",

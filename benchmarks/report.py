@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ MOST_LOST = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One promise. `variant` is what to profile when it is missed."""
+    """One promise. `variant` is what to profile when it is missed, if there is anything."""
 
     what: str
     figure: float
@@ -52,6 +52,43 @@ class Target:
             "at_most": self.at_most,
             "unit": self.unit,
             "met": self.met,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Variants that were measured side by side.
+
+    `baselines` has what each variant is held against, `profile` tells where the time of one goes.
+    """
+
+    title: str
+    rounds: Rounds
+    baselines: dict[str, str]
+    targets: tuple[Target, ...]
+    profile: Callable[[str], str]
+
+    def lines(self) -> Iterator[str]:
+        """Return the table."""
+        yield f"{self.title}: CPU microseconds, {self.rounds.count} interleaved rounds"
+        yield f"  {'':34}{'median':>9}{'minimum':>9}{'above':>9}"
+        for name in self.rounds.microseconds:
+            line = f"  {name:34}{self.rounds.median(name):9.2f}{self.rounds.minimum(name):9.2f}"
+            baseline = self.baselines.get(name)
+            yield line if baseline is None else f"{line}{self.rounds.above(name, baseline):9.2f}  {baseline}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every figure."""
+        return {
+            name: {
+                "requests": self.rounds.requests(name),
+                "median_us": self.rounds.median(name),
+                "minimum_us": self.rounds.minimum(name),
+                "baseline": baseline,
+                "above_us": None if baseline is None else self.rounds.above(name, baseline),
+            }
+            for name in self.rounds.microseconds
+            for baseline in (self.baselines.get(name),)
         }
 
 
@@ -112,13 +149,18 @@ def server_lines(server: ServerRounds) -> Iterator[str]:
 
 
 def as_json(
-    requests: list[Rounds], servers: list[ServerRounds], targets: list[Target], profiles: dict[str, str]
+    requests: list[Rounds],
+    servers: list[ServerRounds],
+    comparisons: list[Comparison],
+    targets: list[Target],
+    profiles: dict[str, str],
 ) -> dict[str, object]:
     """Return everything in one object."""
     return {
         "machine": machine(),
         "requests": {rounds.protocol: _requests_json(rounds) for rounds in requests},
         "servers": {server.framework: _server_json(server) for server in servers},
+        "comparisons": {comparison.title: comparison.as_json() for comparison in comparisons},
         "targets": [target.as_json() for target in targets],
         "profiles": profiles,
     }

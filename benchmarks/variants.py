@@ -59,7 +59,7 @@ class Variants:
         self._secret = new_secret()
         self._gate = threading.Event()
         self._numbers = itertools.count()
-        self._visitors = _addresses()
+        self._visitors = addresses()
         self.kit: LaunchKit = launched(data_dir, self._secret, lambda _: self._gate.wait())
         self._app = protocol.app(b'{"id": 42, "name": "A thing"}')
 
@@ -122,7 +122,7 @@ def repeated(call: Call) -> Callable[[int], Iterable[Call]]:
     return lambda count: itertools.repeat(call, count)
 
 
-def _addresses() -> Iterator[str]:
+def addresses() -> Iterator[str]:
     for number in itertools.count():
         yield f"{11 + (number >> 24)}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
