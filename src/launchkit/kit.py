@@ -44,7 +44,7 @@ from launchkit.health.interceptor import Health
 from launchkit.health.monitor import HealthMonitor
 from launchkit.metrics import sources as metric_sources
 from launchkit.pipeline.clock import Clock, SystemClock
-from launchkit.pipeline.effects import Backends, Limiter, Steps
+from launchkit.pipeline.effects import Backends, InstantLimiter, Limiter, Steps
 from launchkit.pipeline.exchange import EarlyResponse, Exchange
 from launchkit.pipeline.interceptor import Interceptor, Planner
 from launchkit.pipeline.pipeline import Failures, Pipeline
@@ -147,7 +147,7 @@ class LaunchKit:
         self._loop_thread = LoopThread()
         self._server_loop: asyncio.AbstractEventLoop | None = None
         self._worker: Worker | None = None
-        self._limiter: Limiter | None = None
+        self._limiters: tuple[Limiter, InstantLimiter | None] | None = None
         self._running = False
         self.pipeline: Pipeline | None = None
 
@@ -350,22 +350,25 @@ class LaunchKit:
     # --- assembling ---------------------------------------------------------------------------------------------------
 
     def _assemble(self) -> Pipeline:
-        if self._limiter is None:
-            self._limiter = self._open_limiter()
+        if self._limiters is None:
+            self._limiters = self._open_limiters()
             self.rate_limit.prepare()
+        limiter, instant_limiter = self._limiters
         backends = Backends(
-            limiter=self._limiter,
+            limiter=limiter,
             local_limiter=self._local_limiter,
             responses=self._responses,
             inbox=self._inbox,
             prober=self.health,
+            instant_limiter=instant_limiter,
         )
         return Pipeline(Planner(self._interceptors()), backends, self._failures, self._clock)
 
-    def _open_limiter(self) -> Limiter:
+    def _open_limiters(self) -> tuple[Limiter, InstantLimiter | None]:
         if self._redis is not None:
-            return redis_limiter(self._redis, self._secret_key.derive)
-        return machine_limiter(self.settings, self._clock, self.rate_limit.rules) or self._local_limiter
+            return redis_limiter(self._redis, self._secret_key.derive), None
+        shared = machine_limiter(self.settings, self._clock, self.rate_limit.rules) or self._local_limiter
+        return shared, shared
 
     def _interceptors(self) -> list[Interceptor]:
         """Return what a request goes through, outermost first."""

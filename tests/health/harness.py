@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from typing import Any, Literal, cast
 
 from tests.support.exchanges import WrittenExchange
+from tests.support.performing import acarried_out, carried_out
 
 from launchkit.background import LoopThread, ThreadPool
 from launchkit.health.checks import HealthCheck
@@ -16,7 +17,6 @@ from launchkit.health.monitor import CheckResult, HealthMonitor
 from launchkit.pipeline.effects import AsyncBodyReader, Backends, BodyReader, Inbox, Limiter, ResponseStore
 from launchkit.pipeline.exchange import EarlyResponse
 from launchkit.pipeline.interceptor import Planner
-from launchkit.pipeline.perform import aperform, perform
 from launchkit.settings import HealthSettings
 from launchkit.testing import FrozenClock
 
@@ -75,8 +75,8 @@ class Harness:
                 prober=self.monitor,
             )
             if colour == "sync":
-                answer = perform(answer, backends, cast("BodyReader", None))
+                answer = carried_out(answer, backends, cast("BodyReader", None))
             else:
-                answer = asyncio.run(aperform(answer, backends, cast("AsyncBodyReader", None)))
+                answer = asyncio.run(acarried_out(answer, backends, cast("AsyncBodyReader", None)))
         assert answer is not None
         return answer

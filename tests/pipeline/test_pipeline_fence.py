@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 from tests.support.exchanges import WrittenExchange
@@ -84,7 +85,8 @@ class Site:
     def __init__(self, *interceptors: Interceptor) -> None:
         self.clock = FrozenClock()
         self.failures = Failures()
-        self.pipeline = Pipeline(Planner(interceptors), None, self.failures, self.clock)  # type: ignore[arg-type]
+        nothing = SimpleNamespace(instant_limiter=None)
+        self.pipeline = Pipeline(Planner(interceptors), nothing, self.failures, self.clock)  # type: ignore[arg-type]
         self.plan: Plan = self.pipeline.planner.plan("GET", "/")
         self.exchange = WrittenExchange().answer(200)
 
@@ -176,10 +178,10 @@ def test_a_hook_that_asks_the_world_is_handed_out_and_the_rest_goes_on_later(way
     go_on = list(both_ways(site))[way]
     owners = []
     while (asking := go_on()) is not None:
-        hook, steps = asking  # type: ignore[misc]
+        hook, waiting = asking  # type: ignore[misc]
         owners.append(owner_of(hook))
-        assert isinstance(next(steps), Probe)
-        steps.close()
+        assert isinstance(waiting.effect, Probe)
+        waiting.steps.close()
     assert owners == ([first, second] if way == 0 else [second, first])
     assert len(quiet.calls) == 1
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.performing import acarried_out, carried_out
 
 from launchkit.pipeline.clock import SystemClock
 from launchkit.pipeline.effects import (
@@ -29,7 +30,6 @@ from launchkit.pipeline.effects import (
     StoredResponse,
     Verdict,
 )
-from launchkit.pipeline.perform import aperform, perform
 
 CHARGES = (Charge("key", Quota(((5, 60.0),))),)
 STORED = StoredResponse(200, (), b"body", 0.0, 1.0, 2.0)
@@ -84,8 +84,8 @@ class World:
 
     def perform(self, steps: Steps[Any]) -> Any:
         if self.colour == "sync":
-            return perform(steps, self.backends, self.reader)
-        return asyncio.run(aperform(steps, self.backends, self.reader))
+            return carried_out(steps, self.backends, self.reader)
+        return asyncio.run(acarried_out(steps, self.backends, self.reader))
 
     def verb(self, name: str) -> str:
         return name if self.colour == "sync" else f"a{name}"
@@ -223,7 +223,7 @@ def test_a_cancelled_request_closes_its_hook() -> None:
 
     async def request() -> None:
         backends: Any = Backends(None, None, None, None, Waiting())  # type: ignore[arg-type]
-        task = asyncio.create_task(aperform(holding(), backends, None))  # type: ignore[arg-type]
+        task = asyncio.create_task(acarried_out(holding(), backends, None))  # type: ignore[arg-type]
         await waiting.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -237,10 +237,10 @@ def test_a_backend_of_the_wrong_colour_fails_at_once() -> None:
     """A sync backend under the event loop is an error, not a loop that is blocked in silence."""
     wrong = World("sync")
     with pytest.raises(AttributeError):
-        asyncio.run(aperform(asking(Fetch(b"key")), wrong.backends, wrong.reader))
+        asyncio.run(acarried_out(asking(Fetch(b"key")), wrong.backends, wrong.reader))
     wrong = World("async")
     with pytest.raises(AttributeError):
-        perform(asking(Fetch(b"key")), wrong.backends, wrong.reader)
+        carried_out(asking(Fetch(b"key")), wrong.backends, wrong.reader)
 
 
 def test_the_machines_clock_moves_forward() -> None:

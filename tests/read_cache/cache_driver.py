@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from tests.support.exchanges import WrittenExchange
+from tests.support.performing import acarried_out, carried_out
 
 from launchkit.pipeline.effects import Backends, ResponseStore, Steps
 from launchkit.pipeline.exchange import EarlyResponse, Header
 from launchkit.pipeline.interceptor import Plan, Planner
-from launchkit.pipeline.perform import aperform, perform
 from launchkit.read_cache.interceptor import ReadCache
 from launchkit.read_cache.memory import MemoryResponses
 from launchkit.settings import CacheRule, ReadCacheSettings
@@ -137,8 +137,8 @@ class CachedSite:
         if steps is None:
             return None
         if self.colour == "sync":
-            return perform(steps, self._backends, None)
-        return asyncio.run(aperform(steps, self._backends, None))
+            return carried_out(steps, self._backends, None)
+        return asyncio.run(acarried_out(steps, self._backends, None))
 
     def open(self, target: bytes = b"/items/1", *headers: Header, method: str = "GET", scheme: str = "https") -> Visit:
         """Let a request reach the app, or be answered."""

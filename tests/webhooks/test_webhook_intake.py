@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.exchanges import WrittenExchange
+from tests.support.performing import acarried_out, carried_out
 from webhook_world import SOURCES, Reader, backends, posted, standard_secret, stripe_secret
 
 from launchkit.errors import LaunchKitError, SettingsError
 from launchkit.pipeline.effects import Body, Enqueue, NewDelivery, ReadBody, Steps, StoreDown
 from launchkit.pipeline.exchange import EarlyResponse, Exchange
 from launchkit.pipeline.interceptor import Planner
-from launchkit.pipeline.perform import aperform, perform
 from launchkit.settings import WebhookSettings
 from launchkit.testing import FrozenClock
 from launchkit.webhooks.delivery import Handlers
@@ -93,8 +93,8 @@ def inbox(tmp_path: Path) -> Iterator[SqliteInbox]:
 
 def carry_out(colour: str, steps: Steps[Any], inbox: Any, body: bytes) -> EarlyResponse | None:
     if colour == "sync":
-        return perform(steps, backends(inbox), Reader(body))
-    return asyncio.run(aperform(steps, backends(inbox), Reader(body)))
+        return carried_out(steps, backends(inbox), Reader(body))
+    return asyncio.run(acarried_out(steps, backends(inbox), Reader(body)))
 
 
 def test_a_verified_delivery_is_stored_before_it_is_acknowledged() -> None:

@@ -24,7 +24,7 @@ from launchkit.adapters.routes import RouteLabels
 from launchkit.adapters.scope import Message, Receive, Scope, ScopeExchange, Send
 from launchkit.adapters.websocket import Handshake, deny
 from launchkit.errors import StartError
-from launchkit.pipeline.effects import Body, Steps
+from launchkit.pipeline.effects import Body, Waiting
 from launchkit.pipeline.exchange import EarlyResponse
 from launchkit.pipeline.interceptor import BodyHook, ResponseHook
 from launchkit.pipeline.perform import aperform
@@ -257,7 +257,7 @@ class AsgiExchange(ScopeExchange):
         return self._send({**message, "headers": self.response_headers})
 
     async def _start_asking(
-        self, message: Message, hooks: Iterator[ResponseHook], asking: tuple[ResponseHook, Steps[None]] | None
+        self, message: Message, hooks: Iterator[ResponseHook], asking: tuple[ResponseHook, Waiting[None]] | None
     ) -> None:
         while asking is not None:
             await self._perform(*asking)
@@ -276,7 +276,7 @@ class AsgiExchange(ScopeExchange):
         return self._send(message)
 
     async def _send_asking(
-        self, message: Message, hooks: Iterator[BodyHook], asking: tuple[BodyHook, Steps[None]] | None
+        self, message: Message, hooks: Iterator[BodyHook], asking: tuple[BodyHook, Waiting[None]] | None
     ) -> None:
         last = not message.get("more_body", False)
         while asking is not None:
@@ -286,9 +286,9 @@ class AsgiExchange(ScopeExchange):
             self.finish()
         await self._send(message)
 
-    async def _perform(self, hook: ResponseHook | BodyHook, steps: Steps[None]) -> None:
+    async def _perform(self, hook: ResponseHook | BodyHook, waiting: Waiting[None]) -> None:
         try:
-            await aperform(steps, self._pipeline.backends, self)
+            await aperform(waiting, self._pipeline.backends, self)
         except Exception as error:  # noqa: BLE001  # the fence
             self._pipeline.failures.report(owner_of(hook).name, error)
 

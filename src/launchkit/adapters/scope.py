@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapp
 from typing import Any
 from urllib.parse import quote
 
-from launchkit.pipeline.effects import Body, Steps
+from launchkit.pipeline.effects import Body, Waiting
 from launchkit.pipeline.exchange import EarlyResponse, Exchange, Header
 from launchkit.pipeline.interceptor import Plan, RequestHook, ResponseHook
 from launchkit.pipeline.perform import aperform
@@ -93,7 +93,7 @@ class ScopeExchange(Exchange):
 
     # --- the request hooks -----------------------------------------------------------------------------------------
 
-    def enter(self) -> EarlyResponse | tuple[RequestHook, Steps[EarlyResponse | None]] | None:
+    def enter(self) -> EarlyResponse | tuple[RequestHook, Waiting[EarlyResponse | None]] | None:
         """Run request hooks until one answers or has to ask the world."""
         entered = self._pipeline.enter(self, self._hooks)
         if entered is None:
@@ -105,14 +105,14 @@ class ScopeExchange(Exchange):
         return hook, outcome
 
     async def ask(
-        self, asking: EarlyResponse | tuple[RequestHook, Steps[EarlyResponse | None]]
+        self, asking: EarlyResponse | tuple[RequestHook, Waiting[EarlyResponse | None]]
     ) -> EarlyResponse | None:
         """Carry out a hook's steps, then go on with the hooks after it."""
-        current: EarlyResponse | tuple[RequestHook, Steps[EarlyResponse | None]] | None = asking
+        current: EarlyResponse | tuple[RequestHook, Waiting[EarlyResponse | None]] | None = asking
         while current is not None and not isinstance(current, EarlyResponse):
-            hook, steps = current
+            hook, waiting = current
             try:
-                early = await aperform(steps, self._pipeline.backends, self)
+                early = await aperform(waiting, self._pipeline.backends, self)
             except Exception as error:  # noqa: BLE001  # the fence
                 early = self._pipeline.broken(hook, self, error)
             early = self.body_refusal or early

@@ -26,7 +26,7 @@ from urllib.parse import quote
 from launchkit.adapters.host import MARK, NO_LENGTH, Host
 from launchkit.adapters.wsgi_input import LimitedInput, RejoinedInput, read_up_to
 from launchkit.adapters.wsgi_response import RefusableResponse, Response, SizedResponse
-from launchkit.pipeline.effects import Body, Steps
+from launchkit.pipeline.effects import Body, Waiting
 from launchkit.pipeline.exchange import EarlyResponse, Exchange, Header
 from launchkit.pipeline.interceptor import BodyHook, RequestHook, ResponseHook
 from launchkit.pipeline.perform import perform
@@ -191,9 +191,9 @@ class WsgiExchange(Exchange):
                 return early
         return None
 
-    def _ask(self, hook: RequestHook, steps: Steps[EarlyResponse | None]) -> EarlyResponse | None:
+    def _ask(self, hook: RequestHook, waiting: Waiting[EarlyResponse | None]) -> EarlyResponse | None:
         try:
-            early = perform(steps, self._pipeline.backends, self)
+            early = perform(waiting, self._pipeline.backends, self)
         except Exception as error:  # noqa: BLE001  # the fence
             early = self._pipeline.broken(hook, self, error)
         return self.body_refusal or early
@@ -293,9 +293,9 @@ class WsgiExchange(Exchange):
             return None
         return _decode(self._environ.get("SCRIPT_NAME", "")) + rule
 
-    def _perform(self, hook: ResponseHook | BodyHook, steps: Steps[None]) -> None:
+    def _perform(self, hook: ResponseHook | BodyHook, waiting: Waiting[None]) -> None:
         try:
-            perform(steps, self._pipeline.backends, self)
+            perform(waiting, self._pipeline.backends, self)
         except Exception as error:  # noqa: BLE001  # the fence
             self._pipeline.failures.report(owner_of(hook).name, error)
 

@@ -29,10 +29,11 @@ from launchkit.pipeline.effects import (
     StoreDown,
     StoredResponse,
     Verdict,
+    Waiting,
 )
 from launchkit.pipeline.exchange import EarlyResponse, Exchange, Header
 from launchkit.pipeline.interceptor import Planner
-from launchkit.pipeline.perform import perform
+from launchkit.pipeline.perform import perform, perform_now
 from launchkit.rate_limit.interceptor import RateLimit
 from launchkit.rate_limit.memory import MemoryLimiter
 from launchkit.settings import Preset, RateLimitRule, RateLimitSettings, Routes, Settings
@@ -175,7 +176,8 @@ class Rehearsal:
         for hook in plan.on_request:
             early = hook(probe)
             if early is not None and not isinstance(early, EarlyResponse):
-                early = perform(early, backends, probe)
+                waiting = perform_now(early, backends)
+                early = perform(waiting, backends, probe) if isinstance(waiting, Waiting) else waiting
             if early is not None:
                 return early.status
         probe.status = 200 if succeeds else 401
@@ -183,7 +185,9 @@ class Rehearsal:
         for responding in plan.on_response_start:
             steps = responding(probe)
             if steps is not None:
-                perform(steps, backends, probe)
+                answering = perform_now(steps, backends)
+                if answering is not None:
+                    perform(answering, backends, probe)
         return probe.status
 
 

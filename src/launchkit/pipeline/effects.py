@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from launchkit.pipeline.exchange import Header
 
@@ -200,6 +200,14 @@ Steps = Generator[Effect, Any, T]
 """A hook in the middle of its work. What is sent in depends on the effect, which `Generator` cannot say: hence Any."""
 
 
+@dataclass(slots=True)
+class Waiting(Generic[T]):
+    """Steps that have come to an effect that nothing can answer at once."""
+
+    steps: Steps[T]
+    effect: Effect
+
+
 # --- backends ------------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +228,18 @@ class Limiter(Protocol):
 
     async def arefund(self, token: tuple[object, ...]) -> None:
         """Give a reservation back, from the event loop."""
+        ...
+
+
+class InstantLimiter(Limiter, Protocol):
+    """A limiter that can mostly answer without waiting, whatever the colour: it has to be asked by neither."""
+
+    def hit_now(self, charges: tuple[Charge, ...]) -> Verdict | None:
+        """Charge all or none; None, and nothing is charged, if that takes waiting."""
+        ...
+
+    def refund_now(self, token: tuple[object, ...]) -> bool:
+        """Give a reservation back; False, and nothing is given back, if that takes waiting."""
         ...
 
 
@@ -292,3 +312,5 @@ class Backends:
     responses: ResponseStore
     inbox: Inbox
     prober: Prober
+    instant_limiter: InstantLimiter | None = None
+    """`limiter`, where that is one: what it does at once costs no coroutine."""

@@ -1,5 +1,7 @@
 """Carry effects out: one function per colour, and the only place in the request path that does I/O.
 
+What takes no waiting is done before, by `perform_now`, whatever the colour: counts in memory need no coroutine.
+
 Whatever a backend raises is thrown into the hook that asked, so that what happens next is that feature's policy. A
 dropped `await` here would not be found by the type checkers, because answers pass through `Steps`' Any: the conformance
 suite performs every effect in both colours.
@@ -8,7 +10,7 @@ suite performs every effect in both colours.
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import TypeVar, assert_never
+from typing import Final, TypeVar, assert_never
 
 from launchkit.pipeline.effects import (
     AsyncBodyReader,
@@ -18,23 +20,61 @@ from launchkit.pipeline.effects import (
     Enqueue,
     Fetch,
     Hit,
+    InstantLimiter,
     Probe,
     ReadBody,
     Refund,
     Steps,
     Store,
+    Waiting,
 )
 
 T = TypeVar("T")
 
 
-async def aperform(steps: Steps[T], backends: Backends, reader: AsyncBodyReader) -> T:
-    """Run a hook's steps to their end on the event loop and return what the hook returned."""
+def perform_now(steps: Steps[T], backends: Backends) -> T | Waiting[T]:
+    """Run a hook's steps as far as they go without waiting: to their end, or to an effect that takes it."""
+    limiter = backends.instant_limiter
     try:
         effect = next(steps)
+        while limiter is not None:
+            try:
+                answer = _answer_now(effect, limiter)
+            except Exception as error:  # noqa: BLE001  # policy is the hook's, whatever broke
+                effect = steps.throw(error)
+            else:
+                if answer is _LATER:
+                    break
+                effect = steps.send(answer)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]  # the generator's own return value
+    except BaseException:
+        steps.close()
+        raise
+    return Waiting(steps, effect)
+
+
+_LATER: Final = object()
+
+
+def _answer_now(effect: Effect, limiter: InstantLimiter) -> object:
+    if type(effect) is Hit and not effect.local:
+        return limiter.hit_now(effect.charges) or _LATER
+    if type(effect) is Refund and not effect.local:
+        return None if limiter.refund_now(effect.token) else _LATER
+    return _LATER
+
+
+async def aperform(waiting: Waiting[T], backends: Backends, reader: AsyncBodyReader) -> T:
+    """Run a hook's steps to their end on the event loop and return what the hook returned."""
+    steps, effect = waiting.steps, waiting.effect
+    limiter = backends.instant_limiter
+    try:
         while True:
             try:
-                answer = await _acarry_out(effect, backends, reader)
+                answer = _LATER if limiter is None else _answer_now(effect, limiter)
+                if answer is _LATER:
+                    answer = await _acarry_out(effect, backends, reader)
             except Exception as error:  # noqa: BLE001  # policy is the hook's, whatever broke
                 effect = steps.throw(error)
             else:
@@ -46,10 +86,10 @@ async def aperform(steps: Steps[T], backends: Backends, reader: AsyncBodyReader)
         raise
 
 
-def perform(steps: Steps[T], backends: Backends, reader: BodyReader) -> T:
+def perform(waiting: Waiting[T], backends: Backends, reader: BodyReader) -> T:
     """Run a hook's steps to their end in this thread and return what the hook returned."""
+    steps, effect = waiting.steps, waiting.effect
     try:
-        effect = next(steps)
         while True:
             try:
                 answer = _carry_out(effect, backends, reader)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from launchkit.pipeline.clock import Clock
-from launchkit.pipeline.effects import Backends, Steps
+from launchkit.pipeline.effects import Backends, Waiting
 from launchkit.pipeline.exchange import EarlyResponse, Exchange
 from launchkit.pipeline.interceptor import (
     BodyHook,
@@ -24,6 +24,7 @@ from launchkit.pipeline.interceptor import (
     RequestHook,
     ResponseHook,
 )
+from launchkit.pipeline.perform import perform_now
 
 logger = logging.getLogger("launchkit")
 
@@ -66,11 +67,16 @@ class Pipeline:
 
     def enter(
         self, exchange: Exchange, hooks: Iterator[RequestHook]
-    ) -> tuple[RequestHook, EarlyResponse | Steps[EarlyResponse | None]] | None:
-        """Call the remaining request hooks up to one that answers or has to ask the world; None when all are done."""
+    ) -> tuple[RequestHook, EarlyResponse | Waiting[EarlyResponse | None]] | None:
+        """Call the remaining request hooks up to one that answers or has to wait; None when all are done."""
+        outcome: EarlyResponse | Waiting[EarlyResponse | None] | None
         for hook in hooks:
             try:
-                outcome = hook(exchange)
+                asked = hook(exchange)
+                if asked is None or isinstance(asked, EarlyResponse):
+                    outcome = asked
+                else:
+                    outcome = perform_now(asked, self.backends)
             except Exception as error:  # noqa: BLE001  # the fence
                 outcome = self.broken(hook, exchange, error)
             if outcome is not None:
@@ -89,30 +95,32 @@ class Pipeline:
 
     def start_response(
         self, exchange: Exchange, hooks: Iterator[ResponseHook]
-    ) -> tuple[ResponseHook, Steps[None]] | None:
-        """Call the remaining response hooks up to one that has to ask the world; None when all are done."""
+    ) -> tuple[ResponseHook, Waiting[None]] | None:
+        """Call the remaining response hooks up to one that has to wait; None when all are done."""
         for hook in hooks:
             try:
                 steps = hook(exchange)
+                waiting = None if steps is None else perform_now(steps, self.backends)
             except Exception as error:  # noqa: BLE001  # the fence
                 self.failures.report(owner_of(hook).name, error)
             else:
-                if steps is not None:
-                    return hook, steps
+                if waiting is not None:
+                    return hook, waiting
         return None
 
     def watch_body(
         self, exchange: Exchange, hooks: Iterator[BodyHook], chunk: bytes, last: bool
-    ) -> tuple[BodyHook, Steps[None]] | None:
-        """Show a chunk to the remaining body hooks up to one that has to ask the world; None when all are done."""
+    ) -> tuple[BodyHook, Waiting[None]] | None:
+        """Show a chunk to the remaining body hooks up to one that has to wait; None when all are done."""
         for hook in hooks:
             try:
                 steps = hook(exchange, chunk, last)
+                waiting = None if steps is None else perform_now(steps, self.backends)
             except Exception as error:  # noqa: BLE001  # the fence
                 self.failures.report(owner_of(hook).name, error)
             else:
-                if steps is not None:
-                    return hook, steps
+                if waiting is not None:
+                    return hook, waiting
         return None
 
     def finish(self, exchange: Exchange, plan: Plan) -> None:

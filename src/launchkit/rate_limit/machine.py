@@ -183,6 +183,17 @@ class MachineLimiter:
         finally:
             table.unlock()
 
+    def hit_now(self, charges: tuple[Charge, ...]) -> Verdict | None:
+        """Charge every bucket or none, unless somebody else has the lock; see `hit`."""
+        table = self._ready()
+        named = _named(table, charges)
+        if not table.try_lock():
+            return None
+        try:
+            return self._charge(table, named)
+        finally:
+            table.unlock()
+
     async def ahit(self, charges: tuple[Charge, ...]) -> Verdict:
         """Charge every bucket or none; see `hit`."""
         table = self._ready()
@@ -205,6 +216,17 @@ class MachineLimiter:
             self._give_back(table, token)
         finally:
             table.unlock()
+
+    def refund_now(self, token: tuple[object, ...]) -> bool:
+        """Take hits back, unless somebody else has the lock; see `refund`."""
+        table = self._ready()
+        if not table.try_lock():
+            return False
+        try:
+            self._give_back(table, token)
+        finally:
+            table.unlock()
+        return True
 
     async def arefund(self, token: tuple[object, ...]) -> None:
         """Take hits back; see `refund`."""

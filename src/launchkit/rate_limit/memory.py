@@ -186,6 +186,8 @@ class MemoryLimiter:
         remaining, amount, reset_after = tightest
         return Verdict(True, amount, remaining, reset_after, tuple([(charge.key, now) for charge in charges]), which)
 
+    hit_now = hit
+
     async def ahit(self, charges: tuple[Charge, ...]) -> Verdict:
         """Charge every bucket or none."""
         return self.hit(charges)
@@ -202,6 +204,11 @@ class MemoryLimiter:
     async def arefund(self, token: tuple[object, ...]) -> None:
         """Take hits back."""
         self.refund(token)
+
+    def refund_now(self, token: tuple[object, ...]) -> bool:
+        """Take hits back."""
+        self.refund(token)
+        return True
 
     def _sort(self, key: str, bucket: Bucket, *, full: bool) -> None:
         table, other = (self._full, self._cool) if full else (self._cool, self._full)
