@@ -55,7 +55,7 @@ def _on(settings: Settings, rules: list[Rule], webhooks: Webhooks) -> Iterator[s
     ]
     yield ", ".join(always)
     if settings.rate_limit.enabled and rules:
-        store = "Redis" if settings.redis_url else "each process"
+        store = "Redis" if settings.redis_url else "this machine" if settings.shares_machine else "each process"
         yield f"rate limits, counted in {store}: {', '.join(map(_rule, rules))}"
     if settings.read_cache.enabled and settings.read_cache.rules:
         yield "read cache: " + ", ".join(

@@ -335,8 +335,9 @@ class RateLimitSettings(Feature):
     """Webhooks."""
     rules: dict[str, RateLimitRule] = {}
     """Own rules, by name."""
-    account_fields: Strings = ("email", "username", "login", "user", "account", "phone", "identifier", "user_name")
-    """Names under which a request body says which account it is about."""
+    account_fields: Strings = ("email", "e_mail", "mail", "email_address", "username", "user_id", "phone", "identifier")
+    """Names under which a request body says which account it is about, in any spelling with or without `_`, `-` and
+    capitals; of a name like `user[email]` the last word is enough. Name none that a button or checkbox has."""
     max_body: Bytes = 65_536
     """Bytes of a body that an account is looked for in; a larger one is answered with 413 on those routes."""
     store: Literal["auto", "memory", "machine"] = "auto"

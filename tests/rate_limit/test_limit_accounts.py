@@ -65,7 +65,7 @@ def charges(found: tuple[str, ...], account: str) -> bool:
         ('{"email": "ann@example.com", "password": "x"}', [VICTIM]),
         ('{"data": {"user": [{"Email": "ann@example.com"}]}}', [VICTIM]),
         ('{"email": "bob", "email": "ann@example.com"}', ["bob", VICTIM]),
-        ('{"email": "bob", "login": "eve", "user": {"email": "ann@example.com"}}', ["bob", "eve", VICTIM]),
+        ('{"email": "bob", "username": "eve", "user": {"email": "ann@example.com"}}', ["bob", "eve", VICTIM]),
         ('{"\\u0065m\\u0061il": "\\u0061nn@example.com"}', [VICTIM]),
         ('{"email": ["bob", "ann@example.com"]}', ["bob", VICTIM]),
         ('{"phone": 4917012345}', ["4917012345"]),
@@ -679,3 +679,11 @@ def test_the_key_is_asked_for_once_and_late() -> None:
     for _ in range(3):
         assert len(reader.read(post("/login?email=ann"), b"")) == 1
     assert asked == [1]
+
+
+@pytest.mark.parametrize(
+    "body", [b"remember_username=on&email=ann%40example.com", b"login=Log+in&email=ann%40example.com"]
+)
+def test_what_buttons_and_checkboxes_send_is_no_account(body: bytes) -> None:
+    """They send the same for everybody: one shared bucket would lock everybody out."""
+    assert READER.read(post("/login", FORM), body) == (READER.digest("ann@example.com"),)

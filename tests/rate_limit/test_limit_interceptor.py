@@ -160,7 +160,7 @@ def test_padding_beyond_the_cap_is_refused() -> None:
 def test_every_account_in_a_request_is_charged_together() -> None:
     """One hit carries them all, in every window of the preset."""
     limited = login()
-    talk = limited.begin(post("/login?user=bob", JSON)).answer(passed(4, "a", "b")).answer(Body(ANN))
+    talk = limited.begin(post("/login?username=bob", JSON)).answer(passed(4, "a", "b")).answer(Body(ANN))
     assert isinstance(talk.asked, Hit)
     assert [charge.quota for charge in talk.asked.charges] == [Quota(((5, 900), (10, 3600), (20, 21_600)))] * 2
     assert len(set(keys(talk.asked))) == 2

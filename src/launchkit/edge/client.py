@@ -38,7 +38,7 @@ from launchkit.edge.mistakes import (
     undeclared_vendor,
 )
 from launchkit.networks import PRIVATE, PROXIES
-from launchkit.pipeline.exchange import Exchange
+from launchkit.pipeline.exchange import Exchange, Note
 
 FORWARDED: Final = (
     b"x-forwarded-for",
@@ -122,6 +122,7 @@ class ClientResolver:
         self._peer = lru_cache(maxsize=4096)(self._classify)
         self._remembered = lru_cache(maxsize=2048)(self._find)
         self._mistakes = MistakeLog()
+        self._found: Note[Client] = Note("edge.client")
 
     # --- what features ask -------------------------------------------------------------------------------------------
 
@@ -131,11 +132,15 @@ class ClientResolver:
 
     def resolve(self, exchange: Exchange) -> Client:
         """Return all that is known of the client."""
+        known = self._found.get(exchange)
+        if known is not None:
+            return known
         peer = self._peer_of(exchange)
         header = exchange.header
         given = [header(name) for name in peer.names]
         is_alone = given.count(None) == len(given)
         finding = peer.alone if is_alone else peer.shown or self._read(exchange, peer, given)
+        self._found.put(exchange, finding.client)
         if finding.mistake is not None:
             self._mistakes.add(finding.mistake)
         elif finding.suspect is not None:
@@ -271,8 +276,9 @@ def _evidence(values: dict[bytes, bytes | None]) -> Evidence:
 
 def _nearest(exchange: Exchange, name: bytes, parameter: str) -> str:
     """Return what the nearest proxy said: the last item of a header, or a parameter of Forwarded, or nothing."""
-    if exchange.header(name) is not None:
-        return exchange.header_values(name)[-1].rpartition(b",")[2].decode("latin-1").strip(" \t")
+    value = exchange.header(name)  # the last line where there are several
+    if value is not None:
+        return value.rpartition(b",")[2].decode("latin-1").strip(" \t")
     if exchange.header(b"forwarded") is None:
         return ""
     elements = forwarded(b",".join(exchange.header_values(b"forwarded")))

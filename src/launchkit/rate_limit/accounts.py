@@ -32,6 +32,10 @@ LONGEST_ACCOUNT: Final = 512
 """More accounts than this in one request, or characters in one of them, are nobody's login: unreadable."""
 
 _LONGEST_NAME: Final = 100
+_MOST_TEXTS: Final = 16
+_CHECKED: Final = frozenset({"on", "off", "true", "false", "yes", "no", "0", "1"})
+"""What checkboxes send: `remember_username=on` names nobody."""
+
 _WORDS: Final = re.compile(r"[^\W_]+")
 
 
@@ -61,8 +65,11 @@ class AccountReader:
                 for name, value in self._pairs(exchange, body)
                 if self._is_known_account(name[-_LONGEST_NAME:])
                 for text in _texts(value)
+                if text not in _CHECKED
             ]
-            accounts = {account: None for text in dict.fromkeys(texts) if (account := normalise(text))}
+            if len(texts) > _MOST_TEXTS:
+                raise Unreadable
+            accounts = {account: None for text in texts if (account := normalise(text))}
         except (Unreadable, ValueError, RecursionError):
             return (UNREADABLE,)
         if len(accounts) > MOST_ACCOUNTS:

@@ -172,7 +172,7 @@ def matching(rules: Iterable[Rule], method: str, matched: frozenset[PathPattern]
 
 
 class AnswerSuccess:
-    """Tells whether a form was accepted: JSON with 2xx, 204, or a redirect to another page.
+    """Tells whether a form was accepted: JSON with 2xx, 204, or a redirect to another page, also one for htmx.
 
     A form that shows its errors answers 200 with HTML, or redirects to itself, to a login page, or to somewhere with
     the error in the query; none of these must look like a success.
@@ -187,21 +187,24 @@ class AnswerSuccess:
     def __call__(self, exchange: Exchange) -> bool:
         """Look at the status, the media type and the location."""
         status = exchange.status
+        htmx = exchange.response_header(b"hx-redirect") or exchange.response_header(b"hx-location")
+        if htmx is not None:
+            return self._leads_elsewhere(htmx, exchange)
         if 200 <= status < 300:
             content_type = exchange.response_header(b"content-type") or b""
             media_type = content_type.partition(b";")[0].strip().lower()
             return status == 204 or media_type == b"application/json" or media_type.endswith(b"+json")
         if 300 <= status < 400:
-            location = (exchange.response_header(b"location") or b"").decode("latin-1")
-            return location != "" and self._leads_elsewhere(location, normalise(exchange.path))
+            return self._leads_elsewhere(exchange.response_header(b"location") or b"", exchange)
         return False
 
-    def _leads_elsewhere(self, location: str, path: str) -> bool:
+    def _leads_elsewhere(self, location: bytes, exchange: Exchange) -> bool:
+        path = normalise(exchange.path)
         try:
-            target = urlsplit(urljoin(quote(path), location))
+            target = urlsplit(urljoin(quote(path), location.decode("latin-1")))
         except ValueError:
             return False
-        page = normalise(unquote(target.path))
+        page = normalise(unquote(target.path)) if location else path
         is_login = page == path or any(pattern.matches(page) for pattern in self._login_pages)
         return not is_login and _says_error(f"{target.query}&{target.fragment}") is None
 
