@@ -33,7 +33,11 @@ class Call:
     headers: tuple[tuple[str, str], ...] = ()
     visitor: str = VISITOR
     peer: str = PROXY
-    """Who has opened the connection."""
+    """Who has opened the connection: a proxy, or the visitor, who sends none of its headers."""
+
+    @property
+    def is_direct(self) -> bool:
+        return self.peer == self.visitor
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +116,7 @@ def _asgi_request(call: Call) -> tuple[dict[str, Any], Any]:
         "query_string": b"",
         "root_path": "",
         "headers": [
-            *_ASGI_BROWSER,
-            (b"x-forwarded-for", call.visitor.encode()),
+            *(_ASGI_DIRECT if call.is_direct else [*_ASGI_BROWSER, (b"x-forwarded-for", call.visitor.encode())]),
             *[(name.encode(), value.encode()) for name, value in call.headers],
         ],
         "client": (call.peer, 50_000),
@@ -132,6 +135,7 @@ def _asgi_request(call: Call) -> tuple[dict[str, Any], Any]:
 
 _VERSIONS = {"version": "3.0", "spec_version": "2.4"}
 _ASGI_BROWSER = [(name.encode(), value.encode()) for name, value in BROWSER]
+_ASGI_DIRECT = [(name, value) for name, value in _ASGI_BROWSER if not name.startswith(b"x-forwarded")]
 
 
 async def _receive_nothing() -> dict[str, Any]:
@@ -231,14 +235,14 @@ def _environ(call: Call) -> dict[str, Any]:
         "RAW_URI": call.path,
         "QUERY_STRING": "",
         **({"CONTENT_LENGTH": str(len(call.body))} if call.body else {}),
-        **_WSGI_BROWSER,
-        "HTTP_X_FORWARDED_FOR": call.visitor,
+        **(_WSGI_DIRECT if call.is_direct else {**_WSGI_BROWSER, "HTTP_X_FORWARDED_FOR": call.visitor}),
         **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in call.headers},
     }
 
 
 _ERRORS = io.StringIO()
 _WSGI_BROWSER = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in BROWSER}
+_WSGI_DIRECT = {name: value for name, value in _WSGI_BROWSER.items() if not name.startswith("HTTP_X_FORWARDED")}
 
 
 def _start_response(status, headers, exc_info=None):  # noqa: ARG001  # as WSGI has it
