@@ -41,7 +41,7 @@ class CheckFailed(StartError):
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings = tuple(findings)
-        lines = [f"  {finding.code}: {finding.message} {finding.remedy}" for finding in self.findings]
+        lines = [f"  {finding.message} {finding.remedy} ({finding.code})" for finding in self.findings]
         head = "This must not go live (LAUNCHKIT_CHECK=warn starts all the same):"
         super().__init__("\n".join([head, *lines]))
 

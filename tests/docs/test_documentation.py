@@ -231,6 +231,9 @@ def test_the_pages_are_there() -> None:
         "docs/settings.md",
         "docs/architecture.md",
         "docs/operations.md",
+        "docs/limits.md",
+        "docs/edge.md",
+        "docs/check.md",
     }
     assert sum("docs/decisions/" in name for name in names) >= 5
     assert len(APPS) == 4

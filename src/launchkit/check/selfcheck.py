@@ -98,11 +98,14 @@ class SelfCheck:
             raise CheckFailed(errors)
 
     def log(self) -> None:
-        """Log what can be seen at a start, but for routes without a limit, which the start-up report tells of."""
+        """Log what can be seen at a start, but for routes without a limit, which the start-up report tells of.
+
+        The code comes last: before a colon, one like `weak-secret` would have the next word redacted.
+        """
         for finding in self._visible():
             if finding.code != "missing-limit":
                 level = logging.ERROR if finding.severity == "error" else logging.WARNING
-                logger.log(level, "%s: %s %s", finding.code, finding.message, finding.remedy)
+                logger.log(level, "%s %s (%s)", finding.message, finding.remedy, finding.code)
 
     def _visible(self) -> tuple[Finding, ...]:
         is_late = self._deadline()
