@@ -130,7 +130,7 @@ def bad_logins(visitor: Visitor, report: Report) -> None:
     owner = {"email": "grace@example.org", "password": secrets.token_urlsafe(12)}
     visitor.post_json("/signup", owner)
     _, _, cookies = visitor.post_json("/login", owner)
-    device = re.findall(r"launchkit_device=[^;]+", cookies)
+    device = re.findall(r"launchkit_device_[^;]+", cookies)
     counts: Counter[int] = Counter()
     retry_after = ""
     for number in range(30):

@@ -1,7 +1,8 @@
 """The secret that accounts are hashed and cookies signed with.
 
-It is `secret_key` of the settings, else made once and kept in `data_dir`, readable by this user only. Workers that
-start together agree on one: the first to link its file into place wins. Each purpose gets a key of its own, so that
+It is `secret_key` of the settings, else made once and kept in `data_dir`, readable by this user only; where that cannot
+be written, in shared memory until the machine starts anew. Workers that start together agree on one: the first to link
+its file into place wins. Each purpose gets a key of its own, so that
 what is signed for one means nothing for another.
 """
 
@@ -20,6 +21,7 @@ from launchkit.settings import Settings
 logger = logging.getLogger("launchkit")
 
 FILE_NAME: Final = "secret_key"
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # the key is this user's alone, see `_kept_at`
 _BYTES: Final = 32
 
 
@@ -31,8 +33,6 @@ class SecretKey:
         self._folder = settings.data_dir
         self._lock = threading.Lock()
         self._master: bytes | None = None
-        self.is_kept = True
-        """Whether the key outlives this process: False once it had to be made without a place to keep it."""
 
     def derive(self, purpose: str) -> bytes:
         """Return 32 bytes for one purpose. Never raises."""
@@ -44,25 +44,35 @@ class SecretKey:
     def _read(self) -> bytes:
         if self._given is not None:
             return hashlib.sha256(self._given.get_secret_value().encode()).digest()
+        kept, shared = self._places()
         try:
-            return _kept_in(self._folder)
+            return _kept_at(kept)
         except (OSError, ValueError) as error:
-            self.is_kept = False
             logger.warning(
-                "No secret key can be kept in %s (%s): account limits and device cookies start anew with each process. "
-                "Set LAUNCHKIT_SECRET_KEY.",
+                "No secret key can be kept in %s (%s): limits by account and known devices are forgotten with the next "
+                "start. Set LAUNCHKIT_SECRET_KEY.",
                 self._folder,
                 type(error).__name__,
             )
+        try:
+            return _kept_at(shared)
+        except (OSError, ValueError):
             return secrets.token_bytes(_BYTES)
 
+    def _places(self) -> tuple[Path, Path]:
+        """Return where the key may be: in `data_dir`, else where at least all workers of this machine find it."""
+        named = hashlib.blake2b(os.fsencode(self._folder.absolute()), digest_size=8).hexdigest()
+        return self._folder / FILE_NAME, SHARED_MEMORY / f"launchkit-key-{os.geteuid()}-{named}"
 
-def _kept_in(folder: Path) -> bytes:
-    path = folder / FILE_NAME
+
+def _kept_at(path: Path) -> bytes:
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         _put(path)
-    key = bytes.fromhex(path.read_text("ascii").strip())
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW)) as file:
+        if os.fstat(file.fileno()).st_uid != os.geteuid():  # anybody may put files into shared memory
+            raise PermissionError(f"{path} is somebody else's")
+        key = bytes.fromhex(file.read().strip())
     if len(key) != _BYTES:
         raise ValueError(f"{path} holds no key")
     return key
@@ -70,7 +80,7 @@ def _kept_in(folder: Path) -> bytes:
 
 def _put(path: Path) -> None:
     """Write a new key beside its place and link it there, which fails where another worker was faster."""
-    draft = path.with_name(f"{FILE_NAME}.{secrets.token_hex(8)}")
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:

@@ -263,8 +263,8 @@ class RateLimitRule(Section):
     count: Literal["all", "failures"] = "all"
     """`failures` gives the count back when the response is a success."""
     success: Success = None
-    """A function of the exchange that says whether a response is a success; by default 2xx with JSON, 204, or a
-    redirect to another page is."""
+    """A function of the exchange that says whether a response is a success; by default 2xx with JSON or
+    with nothing, or a redirect to another page, is."""
     mode: Literal["enforce", "observe"] = "enforce"
     """`observe` logs what would have been refused and refuses nothing."""
     on_outage: Literal["local", "open", "closed"] = "local"
@@ -292,8 +292,8 @@ class LoginPreset(Preset):
     failures_per_account: Limit = "5/15 minutes; 10/hour; 20/6 hours"
     """Failed tries at one account from all addresses; who goes on trying has to wait longer and longer."""
     success: Success = None
-    """A function of the exchange that says whether somebody has logged in; by default 2xx with JSON, 204, or a redirect
-    to another page says so."""
+    """A function of the exchange that says whether somebody has logged in; by default 2xx with JSON or with
+    nothing, or a redirect to another page, says so."""
     device_days: Annotated[int, Field(ge=0)] = 180
     """Days for which a device that has logged in is counted by itself, known by a signed cookie, so that nobody else's
     failures lock its user out; 0 sets no cookie."""
@@ -335,9 +335,20 @@ class RateLimitSettings(Feature):
     """Webhooks."""
     rules: dict[str, RateLimitRule] = {}
     """Own rules, by name."""
-    account_fields: Strings = ("email", "e_mail", "mail", "email_address", "username", "user_id", "phone", "identifier")
+    account_fields: Strings = (
+        "email",
+        "e_mail",
+        "mail",
+        "email_address",
+        "username",
+        "user_id",
+        "phone",
+        "identifier",
+        "basic",
+    )
     """Names under which a request body says which account it is about, in any spelling with or without `_`, `-` and
-    capitals; of a name like `user[email]` the last word is enough. Name none that a button or checkbox has."""
+    capitals; of a name like `user[email]` the last word is enough. `basic` is the user of HTTP Basic. Name none under
+    which everybody sends the same, as a button does, or Basic where it is the password of a whole site."""
     max_body: Bytes = 65_536
     """Bytes of a body that an account is looked for in; a larger one is answered with 413 on those routes."""
     store: Literal["auto", "memory", "machine"] = "auto"

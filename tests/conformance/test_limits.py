@@ -47,7 +47,7 @@ def log_in(target: Target, peer: str, *headers: tuple[str, str], good: bool = Fa
 def device_of(reply: Reply) -> tuple[str, str] | None:
     """Return the device cookie that a response sets, as the browser sends it back."""
     found = [
-        line.partition(";")[0] for line in reply.header_values("set-cookie") if line.startswith("launchkit_device=")
+        line.partition(";")[0] for line in reply.header_values("set-cookie") if line.startswith("launchkit_device_")
     ]
     return ("cookie", found[0]) if found else None
 
@@ -235,7 +235,7 @@ def test_the_cookie_is_secure_over_https_only(
     behind = make(target.name, routes={"login": "/login"}, trusted_proxies="private")
     forwarded = [("x-forwarded-for", "198.51.100.1"), *headers]
     reply = log_in(behind, "10.0.0.1", *forwarded, good=True)
-    (line,) = [line for line in reply.header_values("set-cookie") if line.startswith("launchkit_device=")]
+    (line,) = [line for line in reply.header_values("set-cookie") if line.startswith("launchkit_device_")]
     assert ("; Secure" in line) is https
     assert "; HttpOnly" in line
 

@@ -164,6 +164,11 @@ def test_a_rule_for_the_browsers_path_and_one_for_the_apps_both_hold() -> None:
     assert selecting.asked[1] == ("POST", frozenset({PathPattern("/"), PathPattern("/shop/*")}))
 
 
+def test_a_rule_for_the_browsers_path_holds_where_a_proxy_takes_the_prefix_off() -> None:
+    """An app that knows its prefix only by its settings (`root_path`) is asked without it."""
+    assert Planner([Selecting("/api/login")]).plan("POST", "/login", "/api").on_request != ()
+
+
 def test_no_path_takes_the_place_of_another_in_the_table() -> None:
     """A client cannot write a path that is looked up as somebody else's path under a mount."""
     planner = Planner([Selecting("/login")])

@@ -25,6 +25,7 @@ from launchkit.pipeline.exchange import Header
 from launchkit.rate_limit.accounts import (
     LONGEST_ACCOUNT,
     MOST_ACCOUNTS,
+    SPARE_FIELDS,
     UNREADABLE,
     AccountReader,
     Unreadable,
@@ -681,10 +682,35 @@ def test_the_key_is_asked_for_once_and_late() -> None:
     assert asked == [1]
 
 
-@pytest.mark.parametrize(
-    "body", [b"remember_username=on&email=ann%40example.com", b"login=Log+in&email=ann%40example.com"]
-)
+@pytest.mark.parametrize("other", [b"remember_username=on", b"login=Log+in"])
 def test_what_buttons_and_checkboxes_send_is_no_account(other: bytes) -> None:
     """They send the same for everybody: one shared bucket would lock everybody out."""
     body = b"email=ann%40example.com&" + other
     assert READER.read(post("/login", FORM), body) == (READER.digest("ann@example.com"),)
+
+
+@pytest.mark.parametrize(
+    ("sent", "accounts"),
+    [
+        ({"user_id": 1}, ["1"]),
+        ({"username": "on"}, ["on"]),
+        ({"login": "ann"}, ["ann"]),
+        ({"user": "ann", "password": "x"}, ["ann"]),
+        ({"phone_number": "+49 170 1"}, ["491701"]),
+        ({"login": "Log in", "password": "x"}, []),
+        ({"email": "ann@example.com", "login": "Anmelden"}, ["ann@example.com"]),
+    ],
+)
+def test_names_that_may_be_a_buttons_are_looked_at_where_there_is_no_other(
+    sent: dict[str, object], accounts: list[str]
+) -> None:
+    """A field that is named as an account's counts whatever it holds; `login` and its like only without one."""
+    reader = AccountReader(RateLimitSettings().account_fields, lambda: KEY, SPARE_FIELDS)
+    assert reader.read(post("/login", JSON), json.dumps(sent).encode()) == tuple(map(reader.digest, accounts))
+
+
+def test_fields_that_are_set_are_the_only_ones() -> None:
+    """Whoever names the app's field wants no other."""
+    site = Site({"account_fields": ["nick"]}, login="/login")
+    for number in range(6):
+        assert site.enter(post("/login", JSON), b'{"login": "ann", "email": "a@b"}') is None, number

@@ -399,11 +399,13 @@ def test_a_success_gives_back_what_counts_failures() -> None:
         (200, [HTML], False),
         (303, [(b"location", b"/form?again")], False),
         (303, [(b"location", b"/home")], True),
-        (500, [], False),
+        (422, [JSON], False),
+        (500, [], True),
+        (503, [JSON], True),
     ],
 )
 def test_a_failure_stays_counted(status: int, headers: list[tuple[bytes, bytes]], is_success: bool) -> None:
-    """What was charged before the request ran is kept when it failed, whatever a failure looks like."""
+    """What was charged is kept when the try failed, however that looks; an app that broke has judged nothing."""
     limited = site(**MIXED)
     exchange = charged(limited, passed(1, "a", "b1", "b2"))
     assert bool(refunds(limited, exchange.answer(status, *headers))) is is_success
@@ -550,3 +552,27 @@ def test_charges_are_what_a_store_can_carry_out() -> None:
     assert charge.key.isprintable()
     assert " " not in charge.key
     assert len(charge.key) < 500
+
+
+def test_an_app_whose_successes_are_not_seen_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """An app that answers each login with a page locks its users out: the log says so before they do."""
+    limited = Site(login="/login")
+    for number in range(12):
+        exchange = post("/login", JSON)
+        limited.address = f"198.51.100.{number}"
+        limited.enter(exchange, b'{"email": "user%d@example.com"}' % number)
+        limited.respond(exchange, 200, (b"content-type", b"text/html"))
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "/login" in said
+    assert "`success` of the rate limit login" in said
+
+
+def test_an_app_with_a_success_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Ten wrong passwords in a row are no mistake of the app's."""
+    limited = Site(login="/login")
+    for number, media_type in enumerate([b"application/json", *[b"text/html"] * 15]):
+        exchange = post("/login", JSON)
+        limited.address = f"198.51.100.{number}"
+        limited.enter(exchange, b'{"email": "user%d@example.com"}' % number)
+        limited.respond(exchange, 200, (b"content-type", media_type))
+    assert not caplog.records

@@ -84,7 +84,10 @@ class Target:
         return isinstance(self.client, AsgiClient)
 
     def close(self) -> None:
-        self.kit.stop()
+        if isinstance(self.client, AsgiClient):
+            self.client.runner.run(self.kit.astop())
+        else:
+            self.kit.stop()
         self.client.close()
 
 

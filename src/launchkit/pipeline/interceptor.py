@@ -154,8 +154,9 @@ class Planner:
 
     def _matching(self, path: str, mount: str) -> frozenset[PathPattern]:
         matched = self._paths.match(path)
-        if mount and path.startswith(mount):
-            matched |= self._paths.match(path[len(mount) :])
+        if mount:  # which a proxy may have taken off
+            inner = path.startswith(mount)
+            matched |= self._paths.match(path[len(mount) :] if inner else mount + path)
         return matched
 
     def _select(self, method: str, matched: frozenset[PathPattern]) -> Iterator[Interceptor]:

@@ -18,8 +18,9 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
 from functools import cached_property, lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from launchkit.pipeline.exchange import Exchange
 from launchkit.rate_limit.bodies import Pair, Unreadable, body_pairs, form_pairs
@@ -27,16 +28,47 @@ from launchkit.rate_limit.bodies import Pair, Unreadable, body_pairs, form_pairs
 UNREADABLE: Final = "unreadable"
 """Stands for the account of every request that cannot be read."""
 
+BASIC: Final = "basic"
+"""The word among the fields that stands for the user of HTTP Basic."""
+
 MOST_ACCOUNTS: Final = 4
 LONGEST_ACCOUNT: Final = 512
 """More accounts than this in one request, or characters in one of them, are nobody's login: unreadable."""
 
 _LONGEST_NAME: Final = 100
 _MOST_TEXTS: Final = 16
-_CHECKED: Final = frozenset({"on", "off", "true", "false", "yes", "no", "0", "1"})
-"""What checkboxes send: `remember_username=on` names nobody."""
+SPARE_FIELDS: Final = ("login", "user", "account", "phone_number", "handle")
+"""Names that hold an account in some apps and in others are a button's: looked at where there is no other."""
+
+_PRESSED: Final = frozenset(
+    {"", "on", "off", "true", "false", "yes", "no", "0", "1"}
+    | {"login", "log in", "log-in", "signin", "sign in", "sign-in", "submit", "send", "go", "ok", "enter", "continue"}
+)
+"""What checkboxes and buttons send: `remember_username=on` names nobody."""
 
 _WORDS: Final = re.compile(r"[^\W_]+")
+
+
+class Accounts(NamedTuple):
+    """What a request says about accounts.
+
+    `hashes` are those that are charged. `is_one` tells that nothing in the request could be another one: only then is
+    it sure whom a success was for.
+    """
+
+    hashes: tuple[str, ...]
+    is_one: bool
+
+
+UNREADABLE_ACCOUNTS: Final = Accounts((UNREADABLE,), False)
+
+
+class _Rank(Enum):
+    """How surely a field holds an account."""
+
+    NAME = 1
+    LAST_WORD = 2
+    SPARE = 3
 
 
 class AccountReader:
@@ -46,35 +78,36 @@ class AccountReader:
         fields: names under which an account may stand, in any spelling with or without `_`, `-` and capitals; of a
             name like `user[email]` or `auth-username` the last word is enough.
         key: returns the key of the hash, 32 bytes; asked once.
+        spare_fields: further names, which are looked at where a request has none of `fields`.
     """
 
-    def __init__(self, fields: Iterable[str], key: Callable[[], bytes]) -> None:
+    def __init__(self, fields: Iterable[str], key: Callable[[], bytes], spare_fields: Iterable[str] = ()) -> None:
         self._fields = frozenset("".join(_words(field)) for field in fields)
-        self._is_known_account = lru_cache(maxsize=256)(self._holds_account)
+        self._spare_fields = frozenset("".join(_words(field)) for field in spare_fields)
+        self._reads_basic = BASIC in self._fields
+        self._rank_of = lru_cache(maxsize=256)(self._rank)
         self._key_of_hash = key
 
     @cached_property
     def _hash(self) -> hashlib.blake2b:
         return hashlib.blake2b(key=self._key_of_hash(), digest_size=12)
 
+    def look(self, exchange: Exchange, body: bytes) -> Accounts:
+        """Return what the request says about accounts."""
+        try:
+            texts = self._texts_by_rank(self._pairs(exchange, body))
+            named = _folded(texts[_Rank.NAME] + texts[_Rank.LAST_WORD])
+            spare = _folded(texts[_Rank.SPARE])
+        except (Unreadable, ValueError, RecursionError):
+            return UNREADABLE_ACCOUNTS
+        accounts = named or spare
+        if len(accounts) > MOST_ACCOUNTS:
+            return UNREADABLE_ACCOUNTS
+        return Accounts(tuple([self.digest(account) for account in accounts]), len(accounts | spare) == 1)
+
     def read(self, exchange: Exchange, body: bytes) -> tuple[str, ...]:
         """Return the hashes of all accounts in the request, without duplicates; empty if it names none."""
-        try:
-            texts = [
-                text
-                for name, value in self._pairs(exchange, body)
-                if self._is_known_account(name[-_LONGEST_NAME:])
-                for text in _texts(value)
-                if text not in _CHECKED
-            ]
-            if len(texts) > _MOST_TEXTS:
-                raise Unreadable
-            accounts = {account: None for text in texts if (account := normalise(text))}
-        except (Unreadable, ValueError, RecursionError):
-            return (UNREADABLE,)
-        if len(accounts) > MOST_ACCOUNTS:
-            return (UNREADABLE,)
-        return tuple([self.digest(account) for account in accounts])
+        return self.look(exchange, body).hashes
 
     def digest(self, text: str) -> str:
         """Return a keyed hash of 24 hexadecimal digits."""
@@ -82,15 +115,31 @@ class AccountReader:
         keyed.update(text.encode("utf-8", "surrogatepass"))
         return keyed.hexdigest()
 
-    def _holds_account(self, name: str) -> bool:
+    def _texts_by_rank(self, pairs: Iterable[Pair]) -> dict[_Rank, list[str]]:
+        found: dict[_Rank, list[str]] = {rank: [] for rank in _Rank}
+        for name, value in pairs:
+            rank = self._rank_of(name[-_LONGEST_NAME:])
+            if rank is not None:
+                texts = _texts(value)
+                found[rank] += texts if rank is _Rank.NAME else [text for text in texts if text.lower() not in _PRESSED]
+        return found
+
+    def _rank(self, name: str) -> _Rank | None:
         words = _words(name)
-        return bool(words) and ("".join(words) in self._fields or words[-1] in self._fields)
+        if not words:
+            return None
+        whole = "".join(words)
+        if whole in self._fields:
+            return _Rank.NAME
+        if words[-1] in self._fields:
+            return _Rank.LAST_WORD
+        return _Rank.SPARE if whole in self._spare_fields or words[-1] in self._spare_fields else None
 
     def _pairs(self, exchange: Exchange, body: bytes) -> Iterator[Pair]:
-        authorization = _only(exchange, b"authorization")
+        authorization = _only(exchange, b"authorization") if self._reads_basic else None
         if authorization is not None and authorization[:6].lower() == b"basic ":
             user = base64.b64decode(authorization[6:].strip(), validate=True).partition(b":")[0]
-            yield next(iter(self._fields)), user.decode()
+            yield BASIC, user.decode()
         query = exchange.query
         if query:
             yield from form_pairs(query)
@@ -106,6 +155,12 @@ def _only(exchange: Exchange, name: bytes) -> bytes | None:
     if value is not None and len(exchange.header_values(name)) > 1:
         raise Unreadable
     return value
+
+
+def _folded(texts: list[str]) -> dict[str, None]:
+    if len(texts) > _MOST_TEXTS:
+        raise Unreadable
+    return {account: None for text in texts if (account := normalise(text))}
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """Device cookies: a browser that has logged in to an account before is counted by itself.
 
 Otherwise whoever fails often enough at somebody's account locks its owner out. The cookie holds a random device name
-and when it ends, signed together with the account: it says nothing about the account and is good for no other one.
+and when it ends, signed together with the account: it is good for no other one. Each account has a cookie of its own,
+named after a part of its keyed hash, so that a browser with two accounts is known at both.
+
 Source: OWASP, Slow Down Online Guessing Attacks with Device Cookies.
 """
 
@@ -16,7 +18,9 @@ from typing import Final
 
 from launchkit.pipeline.exchange import Exchange, Header
 
-NAME: Final = b"launchkit_device"
+NAME: Final = b"launchkit_device_"
+"""What the cookies' names begin with."""
+
 _DAY: Final = 86_400
 _MOST_LOOKED_AT: Final = 4
 
@@ -43,17 +47,17 @@ class DeviceCookie:
 
     def device(self, exchange: Exchange, account: str) -> str | None:
         """Return the name of the device, if it has logged in to this account before."""
-        for value in self._values(exchange):
+        for value in self._values(exchange, account):
             if (device := self._verified(value.decode("latin-1"), account)) is not None:
                 return device
         return None
 
     @staticmethod
-    def _values(exchange: Exchange) -> list[bytes]:
+    def _values(exchange: Exchange, account: str) -> list[bytes]:
         cookies = exchange.header(b"cookie")
         if cookies is None:
             return []
-        pairs = b"; ".join(exchange.header_values(b"cookie")).split(NAME + b"=", _MOST_LOOKED_AT)
+        pairs = b"; ".join(exchange.header_values(b"cookie")).split(_name(account) + b"=", _MOST_LOOKED_AT)
         return [pair.partition(b";")[0].strip() for pair in pairs[1:]]
 
     def _verified(self, value: str, account: str) -> str | None:
@@ -68,8 +72,12 @@ class DeviceCookie:
         device = secrets.token_hex(8)
         ends = f"{int(self._now()) + self._seconds:x}"
         value = f"{device}.{ends}.{self._sign(device, ends, account)}"
-        return b"set-cookie", b"%b=%b; %b" % (NAME, value.encode(), self._attributes[secure])
+        return b"set-cookie", b"%b=%b; %b" % (_name(account), value.encode(), self._attributes[secure])
 
     def _sign(self, device: str, ends: str, account: str) -> str:
         message = f"{device}.{ends}.{account}".encode("utf-8", "surrogatepass")
         return hashlib.blake2b(message, key=self._key, digest_size=16).hexdigest()
+
+
+def _name(account: str) -> bytes:
+    return NAME + account[:8].encode()

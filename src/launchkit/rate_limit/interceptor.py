@@ -8,6 +8,7 @@ The rules:
 - Where only failures count, the request is charged before it runs and given back when it succeeds, so that a hundred
   simultaneous tries cannot all pass a test that comes before the count.
 - A client whose address is unknown is never refused by address: its requests are counted together and observed.
+- An app that breaks (5xx) has judged nothing: what was charged for a failure is given back then too.
 - A device that logged in to an account before is counted by itself there, so that others cannot lock its user out.
 - When the store is down, `on_outage` decides; of several rules on one request the strictest does.
 - A preflight is the browser's own and is never counted.
@@ -27,7 +28,7 @@ from launchkit.pipeline.effects import Charge, Hit, ReadBody, Refund, Steps, Sto
 from launchkit.pipeline.exchange import EarlyResponse, Exchange, Note
 from launchkit.pipeline.interceptor import Interceptor
 from launchkit.pipeline.paths import PathPattern
-from launchkit.rate_limit.accounts import UNREADABLE, AccountReader
+from launchkit.rate_limit.accounts import SPARE_FIELDS, UNREADABLE, UNREADABLE_ACCOUNTS, AccountReader
 from launchkit.rate_limit.answers import limit_field, policy_name, refused_body, too_many_requests, unavailable
 from launchkit.rate_limit.device import DeviceCookie
 from launchkit.rate_limit.keys import Discriminator, Function
@@ -38,6 +39,9 @@ logger = logging.getLogger("launchkit")
 
 OBSERVED_EVERY: Final = 60.0
 """Seconds between two lines about what an observing rule would have refused."""
+
+NEVER_SUCCEEDS: Final = 10
+"""So many answers below 400 on one route, none of which counts as a success, and the log says so."""
 
 
 class RateLimit(Interceptor):
@@ -68,7 +72,8 @@ class RateLimit(Interceptor):
         report: Callable[[str, Exception], None],
         exempt: Callable[[], tuple[PathPattern, ...]] = tuple,
     ) -> None:
-        self.accounts = AccountReader(settings.account_fields, lambda: key_for("accounts"))
+        spare = () if "account_fields" in settings.model_fields_set else SPARE_FIELDS
+        self.accounts = AccountReader(settings.account_fields, lambda: key_for("accounts"), spare)
         self.devices = DeviceCookie(settings.login.device_days, lambda: key_for("devices"), clock.time)
         self.max_body = settings.max_body
         self.address_of = client_of
@@ -111,6 +116,11 @@ class RateLimit(Interceptor):
         """Count an outcome for the metrics."""
         self._log.count(rules, outcome)
 
+    def note_answer(self, rule: Rule, route: str, *, success: bool, status: int) -> None:
+        """Say once for each route that nothing which its app answers looks like a success."""
+        if status < 400:
+            self._log.note_answer(rule.name, route, success=success)
+
     def note_unread(self, route: str, *, unreadable: bool) -> None:
         """Say once for each route that limits by account cannot work on it."""
         self._log.note_unread(route, unreadable=unreadable)
@@ -124,6 +134,7 @@ class _Log:
         self._lock = threading.Lock()
         self._silent_until: dict[str, float] = {}
         self._unread: set[tuple[str, bool]] = set()
+        self._failures_in_a_row: Counter[str] = Counter()
         self.counts: Counter[tuple[str, str]] = Counter()
 
     def count(self, rules: Iterable[Rule], outcome: str) -> None:
@@ -139,6 +150,23 @@ class _Log:
             self._silent_until[name] = now + OBSERVED_EVERY
             count = self.counts[name, "observed"]
             logger.warning("Rate limit %s only observes: it would have refused %d requests so far.", name, count)
+
+    def note_answer(self, name: str, route: str, *, success: bool) -> None:
+        seen = self._failures_in_a_row[route]
+        if seen > NEVER_SUCCEEDS:
+            return
+        if success:
+            self._failures_in_a_row[route] = NEVER_SUCCEEDS + 1  # it does succeed
+            return
+        self._failures_in_a_row[route] = seen + 1
+        if seen + 1 == NEVER_SUCCEEDS:
+            logger.warning(
+                "The first %d answers of %s below 400 all count as failures: a success is 2xx with JSON, 204, or a "
+                "redirect to another page. If the app answers otherwise, set `success` of the rate limit %s.",
+                NEVER_SUCCEEDS,
+                route,
+                name,
+            )
 
     def note_unread(self, route: str, *, unreadable: bool) -> None:
         with self._lock:
@@ -179,14 +207,14 @@ class _Meter:
 class _Passed:
     """What was charged to a request that passed."""
 
-    __slots__ = ("accounts", "batches", "meter", "new_device", "verdict")
+    __slots__ = ("accounts", "batches", "is_new_device", "meter", "verdict")
 
     def __init__(self) -> None:
         self.batches: list[tuple[list[_Meter], tuple[object, ...], bool]] = []
         self.verdict: Verdict | None = None
         self.meter: _Meter | None = None
         self.accounts: tuple[str, ...] = ()
-        self.new_device = False
+        self.is_new_device = False
 
 
 _PASSED: Final[Note[_Passed | None]] = Note("rate_limit.passed")
@@ -205,7 +233,7 @@ class LimitedRoute(Interceptor):
         self._late = [meter for meter in enforced if meter.by_account]
         self._reads_accounts = any(meter.by_account for meter in meters)
         self._knows_devices = any(meter.rule.knows_devices for meter in self._late)
-        self._refunds = any(meter.refunded for meter in meters)
+        self._judged = tuple(dict.fromkeys(meter.rule for meter in meters if meter.refunded))
         self._policies = _policies(self._early)
         self._rules = tuple(dict.fromkeys(meter.rule for meter in enforced))
         self._feature = feature
@@ -280,12 +308,12 @@ class LimitedRoute(Interceptor):
             return refused_body(exchange, 413, "Content Too Large", limit, self._route)
         if self._late and body.disconnected:
             return refused_body(exchange, 400, "Bad Request", "The request ended early.", self._route)
-        accounts = (UNREADABLE,) if body.too_large else self._feature.accounts.read(exchange, body.data)
-        passed.accounts = accounts
+        found = UNREADABLE_ACCOUNTS if body.too_large else self._feature.accounts.look(exchange, body.data)
+        passed.accounts = accounts = found.hashes
         if not accounts or accounts == (UNREADABLE,):
             self._feature.note_unread(self._route, unreadable=bool(accounts))
         devices = self._devices(exchange, accounts)
-        passed.new_device = len(accounts) == 1 and devices.get(accounts[0], "") is None
+        passed.is_new_device = found.is_one and devices.get(accounts[0], "") is None
         meters, charges = _account_charges(self._late, exchange, address, accounts, devices)
         return (yield from self._reserve(exchange, passed, meters, charges))
 
@@ -317,12 +345,21 @@ class LimitedRoute(Interceptor):
         if passed is None:
             return None
         _PASSED.put(exchange, None)
-        refunds, given_back = _refunds(passed, exchange) if self._refunds else _NOTHING
+        refunds, given_back = self._judge(exchange, passed) if self._judged else _NOTHING
         self._tell(exchange, passed, given_back)
-        if passed.new_device and given_back:
-            secure = self._feature.is_https(exchange)
-            exchange.response_headers.append(self._feature.devices.issue(passed.accounts[0], secure=secure))
         return _give_back(refunds) if refunds else None
+
+    def _judge(self, exchange: Exchange, passed: _Passed) -> tuple[list[Refund], set[_Meter]]:
+        """Tell success from failure. What the app could not judge, because it broke, is neither: it costs nothing."""
+        if exchange.status >= 500:
+            return _refunds(passed, lambda _: True)
+        successful = {rule: rule.is_success(exchange) for rule in self._judged}
+        for rule, success in successful.items():
+            self._feature.note_answer(rule, self._route, success=success, status=exchange.status)
+            if success and rule.knows_devices and passed.is_new_device:
+                secure = self._feature.is_https(exchange)
+                exchange.response_headers.append(self._feature.devices.issue(passed.accounts[0], secure=secure))
+        return _refunds(passed, lambda rule: successful[rule])
 
     def _tell(self, exchange: Exchange, passed: _Passed, given_back: set[_Meter]) -> None:
         verdict, meter = passed.verdict, passed.meter
@@ -365,20 +402,13 @@ def _account_charges(
 _NOTHING: Final[tuple[list[Refund], set[_Meter]]] = ([], set())
 
 
-def _refunds(passed: _Passed, exchange: Exchange) -> tuple[list[Refund], set[_Meter]]:
-    """Return what has to be given back, and to whom, now that the outcome is known."""
+def _refunds(passed: _Passed, is_given_back: Callable[[Rule], bool]) -> tuple[list[Refund], set[_Meter]]:
+    """Return what has to be given back, and to whom."""
     given_back: set[_Meter] = set()
     entries: dict[bool, list[object]] = {}
-    successes: dict[Rule, bool] = {}
     for meters, token, local in passed.batches:
         for meter, entry in zip(meters, token, strict=True):
-            if not meter.refunded:
-                continue
-            rule = meter.rule
-            success = successes.get(rule)
-            if success is None:
-                success = successes[rule] = rule.is_success(exchange)
-            if success:
+            if meter.refunded and is_given_back(meter.rule):
                 entries.setdefault(local, []).append(entry)
                 given_back.add(meter)
     return [Refund(tuple(token), local) for local, token in entries.items()], given_back

@@ -7,7 +7,7 @@ their own:
   hour) and 16 ms (a year). A hit is written down at the tick after it and looked at from the tick before now, so that
   rounding never lets more through than the limit.
 - The quota is a part of a bucket's name: a bucket is never read under another quota than it was written with.
-- A hit that does not get the lock within `PATIENCE` is not counted here, and its rule's `on_outage` decides. The next
+- A hit that does not get the lock in time is not counted here, and its rule's `on_outage` decides. The next
   one tries again, because a moment's rush is no outage. The event loop is not blocked meanwhile.
 - A table whose file was removed (systemd's RemoveIPC does that to `/dev/shm` when a user logs out) is found out within
   a second and opened anew, so that workers of different ages do not count apart. So is one that was closed by a fork.
@@ -34,8 +34,9 @@ logger = logging.getLogger("launchkit")
 MOST: Final = 64
 """Hits that an exact quota takes at most: what a slot has room for."""
 
-PATIENCE: Final = 0.1
-"""Seconds that a hit waits for the table's lock at most."""
+PATIENCE: Final = 0.25
+THREAD_PATIENCE: Final = 1.0
+"""Seconds that a hit waits for the table's lock at most: on the event loop, asleep, and in a thread."""
 
 _POLL_SECONDS: Final = 0.001
 _LOOK_SECONDS: Final = 1.0
@@ -172,7 +173,7 @@ class MachineLimiter:
         """Charge every bucket or none.
 
         Raises:
-            StoreDown: if the table's lock was not to be had within `PATIENCE`.
+            StoreDown: if the table's lock was not to be had in time.
             ValueError: for an exact quota of more than `MOST` hits.
         """
         table = self._ready()
@@ -304,7 +305,7 @@ class MachineLimiter:
         return table
 
     def _lock(self, table: Table) -> None:
-        if not table.try_lock() and not table.lock(PATIENCE):
+        if not table.try_lock() and not table.lock(THREAD_PATIENCE):
             self._give_up()
 
     async def _alock(self, table: Table) -> None:
@@ -316,7 +317,7 @@ class MachineLimiter:
             await asyncio.sleep(_POLL_SECONDS)
 
     def _give_up(self) -> NoReturn:
-        self._warn(f"was locked for {PATIENCE} s")
+        self._warn("was locked for too long")
         raise StoreDown("The table of rate limits is locked")
 
     def _warn(self, what: str) -> None:

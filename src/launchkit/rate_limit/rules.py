@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 
 import limits
 
@@ -172,7 +172,7 @@ def matching(rules: Iterable[Rule], method: str, matched: frozenset[PathPattern]
 
 
 class AnswerSuccess:
-    """Tells whether a form was accepted: JSON with 2xx, 204, or a redirect to another page, also one for htmx.
+    """Tells whether a form was accepted: 2xx with JSON or with nothing, or a redirect to another page, also for htmx.
 
     A form that shows its errors answers 200 with HTML, or redirects to itself, to a login page, or to somewhere with
     the error in the query; none of these must look like a success.
@@ -193,7 +193,8 @@ class AnswerSuccess:
         if 200 <= status < 300:
             content_type = exchange.response_header(b"content-type") or b""
             media_type = content_type.partition(b";")[0].strip().lower()
-            return status == 204 or media_type == b"application/json" or media_type.endswith(b"+json")
+            nothing = status == 204 or exchange.response_header(b"content-length") == b"0"  # no room for an error
+            return nothing or media_type == b"application/json" or media_type.endswith(b"+json")
         if 300 <= status < 400:
             return self._leads_elsewhere(exchange.response_header(b"location") or b"", exchange)
         return False
@@ -206,10 +207,19 @@ class AnswerSuccess:
             return False
         page = normalise(unquote(target.path)) if location else path
         is_login = page == path or any(pattern.matches(page) for pattern in self._login_pages)
-        return not is_login and _says_error(f"{target.query}&{target.fragment}") is None
+        return not is_login and not _says_error(f"{target.query}&{target.fragment}")
 
 
-_says_error: Final = re.compile(r"error|fail|invalid|denied", re.IGNORECASE).search
+def _says_error(query: str) -> bool:
+    """Tell whether a query is how an error is handed on, as in `error=1` or `login=failed`."""
+    return any(_is_error(name) or _is_error(value) for name, value in parse_qsl(query, keep_blank_values=True))
+
+
+_is_error: Final = re.compile(
+    r"(?:(?:log-?_?in|sign-?_?in|auth)[_-]?)?(?:errors?|err|fail(?:ed|ure)?|invalid|denied|wrong)"
+    r"(?:[_-]?(?:log-?_?in|credentials?|password|user(?:name)?|auth|e?mail|code|message|description))?",
+    re.IGNORECASE,
+).fullmatch
 
 
 def is_accepted(exchange: Exchange) -> bool:
