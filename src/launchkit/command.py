@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from launchkit.check.selfcheck import Report
+from launchkit.environment import PREFIX
 from launchkit.errors import CheckFailed, Finding
 from launchkit.kit import LaunchKit
+from launchkit.settings import Environment
 
 FOUND: Final = 1
 NOT_IMPORTED: Final = 2
@@ -57,16 +59,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(options: argparse.Namespace) -> int:
+    environment: Environment = "production"
     try:
         kit = find_kit(options.app)
-    except CheckFailed as failed:
+    except CheckFailed as failed:  # nowhere else
         report, enforced = Report(failed.findings, ()), True
     except NotImported as error:
         sys.stderr.write(f"launchkit: {error}\n")
         return NOT_IMPORTED
     else:
         report, enforced = kit.self_check.run(), kit.settings.check == "enforce"
-    sys.stdout.write(_as_json(report) if options.json else "".join(f"{line}\n" for line in _lines(report)))
+        environment = kit.settings.environment
+    lines = _lines(report, environment, options.app)
+    sys.stdout.write(_as_json(report, environment) if options.json else "".join(f"{line}\n" for line in lines))
     return FOUND if enforced and any(finding.severity == "error" for finding in report.findings) else 0
 
 
@@ -112,12 +117,13 @@ def _kit_of(found: object) -> LaunchKit | None:
 # --- what is printed -------------------------------------------------------------------------------------------------
 
 
-def _as_json(report: Report) -> str:
+def _as_json(report: Report, environment: Environment) -> str:
     findings = [dataclasses.asdict(finding) for finding in report.findings]
-    return json.dumps({"findings": findings, "proved": list(report.proved)}, indent=2) + "\n"
+    shown = {"environment": environment, "findings": findings, "proved": list(report.proved)}
+    return json.dumps(shown, indent=2) + "\n"
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _lines(report: Report, environment: Environment, app: str) -> Iterator[str]:
     for severity, title in _TITLES:
         found = [finding for finding in report.findings if finding.severity == severity]
         if found:
@@ -130,7 +136,9 @@ def _lines(report: Report) -> Iterator[str]:
         yield from (f"  {sentence}" for sentence in report.proved)
         yield ""
     counted = (_counted(report, severity) for severity, _ in _TITLES)
-    yield f"{', '.join(counted)}, {len(report.proved)} proved"
+    yield f"{', '.join(counted)}, {len(report.proved)} proved (environment: {environment})"
+    if environment != "production":
+        yield f"What would stop a production start: {PREFIX}ENVIRONMENT=production launchkit check {app}"
 
 
 def _counted(report: Report, severity: str) -> str:

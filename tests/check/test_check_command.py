@@ -61,7 +61,21 @@ def test_an_app_that_is_right_is_proved(tmp_path: Path, source: str, name: str) 
     lines = result.stdout.splitlines()
     assert lines[0] == "Proved:"
     assert lines[1].startswith("  POST /login: throttles at request 61 of one address, failure 21 of one address")
-    assert lines[-1] == "0 errors, 0 warnings, 1 proved"
+    assert lines[-2] == "0 errors, 0 warnings, 1 proved (environment: development)"
+
+
+def test_the_environment_that_was_looked_at_is_told(tmp_path: Path) -> None:
+    """Outside of production, with the command that shows what would stop a start there."""
+    (tmp_path / "main.py").write_text(FASTAPI)
+    hint = "What would stop a production start: LAUNCHKIT_ENVIRONMENT=production launchkit check main:app\n"
+    for environment in ("development", "test"):
+        told = run(tmp_path, "check", "main:app", LAUNCHKIT_ENVIRONMENT=environment).stdout
+        assert told.endswith(f" (environment: {environment})\n{hint}")
+    for environ in ({}, {"LAUNCHKIT_TOKEN": "short"}):  # the second refuses to be made
+        told = run(tmp_path, "check", "main:app", LAUNCHKIT_ENVIRONMENT="production", **environ).stdout
+        assert told.endswith(" (environment: production)\n")
+    told = run(tmp_path, "check", "main:app", "--json", LAUNCHKIT_ENVIRONMENT="production").stdout
+    assert json.loads(told)["environment"] == "production"
 
 
 def test_errors_come_first_each_with_its_remedy(tmp_path: Path) -> None:
@@ -78,7 +92,8 @@ def test_errors_come_first_each_with_its_remedy(tmp_path: Path) -> None:
         "  missing-limit: POST /login has no limit.\n"
         "    Set LAUNCHKIT_ROUTES__LOGIN=/login.\n"
         "\n"
-        "1 error, 1 warning, 0 proved\n"
+        "1 error, 1 warning, 0 proved (environment: development)\n"
+        "What would stop a production start: LAUNCHKIT_ENVIRONMENT=production launchkit check main:app\n"
     )
     assert run(tmp_path, "check", "main:app", LAUNCHKIT_CHECK="warn").returncode == 0
 

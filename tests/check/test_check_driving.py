@@ -15,7 +15,9 @@ from check_world import NESTED, codes, fastapi_plain, flask_blueprint, found, ki
 from fastapi import FastAPI
 from flask import Flask
 from starlette.applications import Starlette
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.routing import Mount, Route
+from werkzeug.routing import BaseConverter
 
 from launchkit import LaunchKit, Settings
 from launchkit.check.probe import Caller, Probe, Recorder, _Nothing
@@ -46,7 +48,7 @@ def test_limits_are_proved_wherever_the_route_is_nested(name: str) -> None:
 
 def test_the_spellings_that_reach_the_handler_are_proved_to_share_the_count() -> None:
     """For a Flask route that takes a trailing slash: that one, a double one, an encoded letter, and a prefix."""
-    (proved,) = report_of(flask_blueprint(), routes={"login": "/v1/auth/login"}).proved
+    (proved,) = report_of(flask_blueprint(), **limited(paths="/v1/auth/login")).proved
     assert proved.endswith("; 4 other spellings share the count")
     (proved,) = report_of(Starlette(routes=[Route("/a", login)]), **limited(paths="/a", methods="GET")).proved
     assert proved.endswith("; 4 other spellings share the count")  # line break, encoded letter, prefix, HEAD
@@ -89,6 +91,16 @@ def test_a_limit_that_another_one_binds_is_proved_at_that_one() -> None:
     assert all("request 4 of one address" in sentence for sentence in report.proved)
 
 
+def test_what_a_failure_was_taken_for_is_said() -> None:
+    """Where only those count, and the app does not tell them by a function of its own."""
+    assumed = "; assumed that the app answers a failure with 4xx, and a success with 2xx JSON"
+    (login_proved,) = report_of(fastapi_plain(), routes={"login": "/login"}).proved
+    (own,) = report_of(fastapi_plain(), **limited(count="failures")).proved
+    (everything,) = report_of(fastapi_plain(), **limited()).proved
+    (told,) = report_of(fastapi_plain(), **limited(count="failures", success=lambda _: False)).proved
+    assert [assumed in sentence for sentence in (login_proved, own, everything, told)] == [True, True, False, False]
+
+
 @pytest.mark.parametrize(
     "pattern", ["/items/{id}", "/items/{other}", "/items/*", "/*", "/items/00000000-0000-4000-8000-000000000000"]
 )
@@ -99,6 +111,62 @@ def test_open_patterns_are_driven_at_the_routes_that_they_mean(pattern: str) -> 
     report = report_of(app, **limited(paths=pattern))
     assert report.findings == ()
     assert report.proved[0].startswith("POST /items/00000000-0000-4000-8000-000000000000: throttles at request 6")
+
+
+@pytest.mark.parametrize(
+    ("template", "path"),
+    [
+        ("/t/<any(alpha,beta):x>/login", "/t/alpha/login"),
+        ("/t/<string(length=4):x>/login", "/t/xxxx/login"),
+        ("/t/<int(fixed_digits=4):x>/login", "/t/0004/login"),
+    ],
+)
+def test_values_are_read_from_the_arguments_of_flasks_converters(template: str, path: str) -> None:
+    """Which says what the route takes."""
+    app = Flask(__name__)
+    app.post(template)(never)
+    report = report_of(app, environment="test", routes={"login": "/t/{tenant}/login"})
+    assert report.findings == ()
+    assert report.proved[0].startswith(f"POST {path}: throttles")
+    assert "share the count" in report.proved[0]
+
+
+class FlaskSlug(BaseConverter):
+    regex = "[a-z]{3}-[0-9]{4}"
+
+
+class StarletteSlug(StringConvertor):
+    regex = "[a-z]{3}-[0-9]{4}"
+
+
+def flask_slug() -> Flask:
+    app = Flask(__name__)
+    app.url_map.converters["slug"] = FlaskSlug
+    app.post("/t/<slug:x>/login")(never)
+    return app
+
+
+def starlette_slug() -> Starlette:
+    route = Route("/t/{x:check_slug}/login", login, methods=["POST"])
+    return Starlette(routes=[route])
+
+
+def starlette_mounted_slug() -> Starlette:
+    return Starlette(routes=[Mount("/t/{x:check_slug}", routes=[Route("/login", login, methods=["POST"])])])
+
+
+@pytest.mark.parametrize("make", [flask_slug, starlette_slug, starlette_mounted_slug])
+@pytest.mark.parametrize("pattern", ["/t/{tenant}/login", "/t/*"])
+def test_a_route_whose_values_nobody_can_guess_is_met_by_its_template(make: Any, pattern: str) -> None:
+    """The limit is driven as its path is written, and what was not tried is said."""
+    register_url_convertor("check_slug", StarletteSlug())
+    report = report_of(make(), routes={"login": pattern})
+    assert report.findings == ()
+    (proved,) = report.proved
+    assert proved.startswith("POST /t/1/login: throttles at request 61 of one address")
+    assert "; no value was found that the route takes there, so other spellings were not tried" in proved
+    finding = found(report_of(make(), **limited(paths=pattern, methods="PUT")), "rule-never-applies")
+    assert "did you mean" not in finding.remedy
 
 
 def test_a_redirect_to_the_route_is_followed() -> None:
@@ -147,9 +215,46 @@ def test_a_path_without_its_prefix_is_mistyped() -> None:
 
 
 def test_an_open_pattern_that_means_no_route_is_mistyped() -> None:
-    """A suggestion is made only if there is a likely one."""
+    """A suggestion is made only if there is a likely one, and without one it is a warning."""
     finding = found(report_of(fastapi_plain(), **limited(paths="/zzzzzzzz/{id}")), "mistyped-path")
-    assert "did you mean" not in finding.remedy
+    assert (finding.severity, "did you mean" in finding.remedy) == ("warning", False)
+
+
+def with_frontend() -> FastAPI:
+    app = fastapi_plain()
+    app.get("/{path:path}")(never)
+    return app
+
+
+@pytest.mark.parametrize("make", [*NESTED.values(), with_frontend])
+def test_a_path_that_middleware_may_serve_is_a_warning(make: Any) -> None:
+    """No route is like it; one for any path, which has another method, is no sign of a mistake either."""
+    report = report_of(make(), routes={"login": "/sessions/new"})
+    finding = found(report, "mistyped-path")
+    assert finding.severity == "warning"
+    assert "middleware or a before_request function may answer there" in finding.message
+    assert report.proved == ()
+
+
+def test_a_route_that_a_rule_names_is_not_what_another_one_missed() -> None:
+    """Here the app has its own signup, and middleware serves the login."""
+
+    def severity(**routes: str) -> str:
+        app = FastAPI()
+        app.post("/auth/signup")(login)
+        return found(report_of(app, routes={"login": "/auth/signin", **routes}), "mistyped-path").severity
+
+    assert severity() == "error"
+    assert severity(signup="/auth/signup") == "warning"
+
+
+def test_a_rule_for_a_websocket_is_a_warning() -> None:
+    """It would stop no start, and says that limits are for HTTP."""
+    app = FastAPI()
+    app.websocket("/ws")(never)
+    finding = found(report_of(app, **limited(paths="/ws", methods="GET")), "mistyped-path")
+    assert (finding.severity, "did you mean" in finding.remedy) == ("warning", False)
+    assert "A WebSocket's path has no effect: limits are for HTTP requests." in finding.remedy
 
 
 def test_a_path_below_a_prefix_of_its_own_is_a_warning() -> None:
@@ -198,6 +303,31 @@ def test_a_second_route_to_the_handler_escapes_the_rule() -> None:
     app = Flask(__name__)
     app.post("/enter")(app.post("/enter.json")(login))
     assert report_of(app, **limited(paths=["/enter", "/enter.json"])).findings == ()
+
+
+def fastapi_for_any_path() -> FastAPI:
+    app = FastAPI()
+    app.post("/{path:path}")(login)
+    return app
+
+
+def flask_for_any_path() -> Flask:
+    app = Flask(__name__)
+    app.post("/", defaults={"path": ""})(app.post("/<path:path>")(login))
+    return app
+
+
+@pytest.mark.parametrize("make", [fastapi_for_any_path, flask_for_any_path])
+@pytest.mark.parametrize("limit", ["5/minute", "1000/minute"])
+def test_a_route_for_any_path_has_spellings_that_are_no_login(make: Any, limit: str) -> None:
+    """They reach its handler, which may take them for something else: one warning, and the limit is proved."""
+    report = report_of(make(), **limited(limit=limit))
+    finding = found(report, "variant-escapes")
+    assert finding.severity == "warning"
+    assert "takes '/LOGIN', '/login;x', '/login.json', '/login ' as well" in finding.message
+    (proved,) = report.proved
+    assert proved.startswith("POST /login: throttles at request ")
+    assert re.search(r"; [3-6] other spellings share the count$", proved)
 
 
 @pytest.mark.parametrize("by", ["ip", "path"])

@@ -76,6 +76,14 @@ def test_a_mistyped_path_fails_the_startup_in_production() -> None:
     assert "(mistyped-path)" in message["message"]
 
 
+def test_a_login_that_middleware_serves_stops_no_start() -> None:
+    """No route is like it, and what middleware answers cannot be seen."""
+    app = FastAPI()
+    app.post("/orders")(login)
+    kit_in(app, **PRODUCTION, secret_key=GOOD, routes={"login": "/auth/signin"})
+    assert [message["type"] for message in started(app)] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
 def test_a_right_app_starts_in_production() -> None:
     """The same with the right path."""
     app = fastapi_plain()

@@ -6,6 +6,7 @@ The rules:
   number it should take is the least of all limits at that place that count by no more than that.
 - A limit on failures gets failures. Others get successes, which limits on failures do not count.
 - Spellings that the app's router takes for the same handler have to be refused as well, by the same exhausted count.
+  Where that handler takes any path, they are not certainly the same to it: a warning, no error.
 - A limit of more than `MOST_HITS` is not exhausted. For those the keys of the buckets are compared: a spelling that is
   charged to the same buckets shares the count.
 """
@@ -19,13 +20,18 @@ from typing import Final
 from launchkit.adapters.facts import AppView
 from launchkit.check.finding import error, warning
 from launchkit.check.probe import FUNCTION, Caller, Rehearsal
-from launchkit.check.routes import Place
+from launchkit.check.routes import Place, beside
 from launchkit.check.spellings import Spelling, spellings
 from launchkit.errors import Finding
 from launchkit.pipeline.paths import normalise
-from launchkit.rate_limit.rules import Limit, Rule
+from launchkit.rate_limit.rules import AnswerSuccess, Limit, Rule
 
 MOST_HITS: Final = 200
+
+_ASSUMED: Final = (
+    "assumed that the app answers a failure with 4xx, and a success with 2xx JSON, 204 or a redirect elsewhere "
+    "(else set `success`)"
+)
 
 _WHOM: Final = {"ip": "address", "account": "account", "path": "path", "function": "result of the rule's function"}
 
@@ -51,7 +57,7 @@ def drive(places: Iterable[Place], view: AppView | None, rehearsal: Rehearsal, i
         else:
             driven = _Driven(place, rules, view, rehearsal)
             outcome.findings += driven.findings
-            if not driven.findings:
+            if not any(finding.severity == "error" for finding in driven.findings):
                 outcome.proved.append(driven.summary())
     outcome.findings = list(dict.fromkeys(outcome.findings))
     return outcome
@@ -90,16 +96,31 @@ class _Driven:
             {name for limit in self._at_place for name in names(limit) if name.startswith("header:")}
         )
         self._spellings = list(_same(place, view)) if view is not None else []
+        self._has_own_route = view is None or not _takes_any(place, view)
+        self._is_only_written = view is not None and place.handler is None
+        self._escaped: dict[Spelling, None] = {}
         self._shown: dict[str, None] = {}
         self.findings: list[Finding] = []
         for limit in place.rule.limits:
             self._drive(limit)
+        self.findings += self._escapes()
 
     def summary(self) -> str:
-        """Return what is proved."""
-        place, count = self._place, len(self._spellings)
-        shared = f"; {count} other spelling{'s share' if count != 1 else ' shares'} the count" if count else ""
-        return f"{place.method} {place.path}: throttles at {', '.join(self._shown)}{shared}"
+        """Return what is proved, and on what assumption."""
+        place, count = self._place, len(self._spellings) - len(self._escaped)
+        said = [f"{place.method} {place.path}: throttles at {', '.join(self._shown)}"]
+        if self._is_only_written:
+            said.append("no value was found that the route takes there, so other spellings were not tried")
+        elif count:
+            said.append(f"{count} other spelling{'s share' if count != 1 else ' shares'} the count")
+        if self._assumes_answers():
+            said.append(_ASSUMED)
+        return "; ".join(said)
+
+    def _assumes_answers(self) -> bool:
+        """Tell whether failures are known by the usual answers, and not by a function of the app's."""
+        rule = self._place.rule
+        return isinstance(rule.is_success, AnswerSuccess) and any(limit.refunded for limit in rule.limits)
 
     def _drive(self, limit: Limit) -> None:
         same = names(limit) | {"path"}
@@ -115,7 +136,7 @@ class _Driven:
             caller = self._caller(same, most)
             for one in self._spellings_of(limit):
                 if self._rehearsal.send(one.method, one.path, one.mount, caller, succeeds=succeeds) != 429:
-                    self._report_escape(one)
+                    self._escaped[one] = None
 
     def _spellings_of(self, limit: Limit) -> list[Spelling]:
         """Return the spellings that share a limit's count: by path, an app has one for each prefix it is served at."""
@@ -142,7 +163,7 @@ class _Driven:
             return
         for one in self._spellings_of(limit):
             if self._keys(limit, one) != keys:
-                self._report_escape(one)
+                self._escaped[one] = None
 
     def _keys(self, limit: Limit, asked: Place | Spelling) -> list[str]:
         """Return the keys of this limit's buckets that a request is charged to."""
@@ -171,16 +192,24 @@ class _Driven:
             )
         )
 
-    def _report_escape(self, spelling: Spelling) -> None:
-        place = self._place
-        finding = error(
-            "variant-escapes",
-            f"{spelling.method} {spelling.path!r} ({spelling.what}) reaches the handler of {place.path} and is not "
-            f"counted with it by rate limit {place.rule.name}.",
-            "Add that path to the rule, or take it from the app.",
-        )
-        if finding not in self.findings:
-            self.findings.append(finding)
+    def _escapes(self) -> Iterator[Finding]:
+        path, rule = self._place.path, self._place.rule.name
+        if self._escaped and not self._has_own_route:
+            written = ", ".join(repr(spelling.path) for spelling in self._escaped)
+            yield warning(
+                "variant-escapes",
+                f"{path} has no route of its own: one for many paths serves it, which takes {written} as well, and "
+                f"rate limit {rule} does not count those with it.",
+                f"This is right unless the app takes them for {path}; a route of its own is certain.",
+            )
+            return
+        for spelling in self._escaped:
+            yield error(
+                "variant-escapes",
+                f"{spelling.method} {spelling.path!r} ({spelling.what}) reaches the handler of {path} and is not "
+                f"counted with it by rate limit {rule}.",
+                "Add that path to the rule, or take it from the app.",
+            )
 
 
 def _same(place: Place, view: AppView) -> Iterator[Spelling]:
@@ -189,3 +218,9 @@ def _same(place: Place, view: AppView) -> Iterator[Spelling]:
         resolved = view.resolve(spelling.method, spelling.path, spelling.mount)
         if resolved.status == 200 and resolved.handler == place.handler:
             yield spelling
+
+
+def _takes_any(place: Place, view: AppView) -> bool:
+    """Tell whether the handler of a place takes whatever path stands beside it."""
+    resolved = view.resolve(place.method, beside(place.path), place.mount)
+    return resolved.status == 200 and resolved.handler == place.handler
