@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import secrets
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from werkzeug.exceptions import RequestEntityTooLarge
 
+from launchkit.adapters.flask import QuietReading
+from launchkit.adapters.wsgi_input import LimitedInput, RejoinedInput
+from launchkit.pipeline.exchange import EarlyResponse
 from launchkit.webhooks.signatures import sign
 from tests.support.clients import Reply
 from tests.support.targets import NAMES, Target
@@ -69,6 +74,34 @@ def test_a_body_that_turns_out_too_large_is_refused(make: Make, name: str) -> No
         assert len([message for message in reply.messages if message["type"] == "http.response.start"]) <= 1
     assert upload(target, [b"x" * 60, b"", b"y" * 40]).body == b"x" * 60 + b"y" * 40
     assert nothing_failed(target)
+
+
+def test_a_refused_body_is_no_failure_of_a_flask_app(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is logged, also where a hook has read the beginning; the answer is the kit's, not Flask's."""
+    target = make("flask", routes={"login": "/login"}, edge={"max_body": 80_000})
+    for path, size in (("/echo", 80_001), ("/login", 80_001), ("/login", 200_000)):
+        reply = upload(target, [b"x" * size], path)
+        assert (reply.status, reply.header("content-type"), reply.error) == (413, "application/problem+json", None)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+    assert nothing_failed(target)
+
+
+def test_what_a_flask_app_reads_too_much_of_is_a_413_to_it() -> None:
+    """Werkzeug's exception, under what a hook has read already too; a body without a limit is left as it is."""
+    raised: list[str] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        try:
+            environ["wsgi.input"].read()
+        except RequestEntityTooLarge as error:
+            raised.append(str(error.description))
+        return []
+
+    limited = io.BufferedReader(LimitedInput(io.BytesIO(b"x" * 11), 10, EarlyResponse(413)))
+    begun = io.BufferedReader(LimitedInput(io.BytesIO(b"x" * 11), 10, EarlyResponse(413)))
+    for stream in (limited, io.BufferedReader(RejoinedInput(b"y" * 5, begun)), io.BytesIO(b"x" * 11)):
+        assert QuietReading(app)({"wsgi.input": stream}, None) == []  # type: ignore[arg-type]  # nothing is started
+    assert raised == ["the request body is larger than it may be"] * 2
 
 
 def test_a_refused_body_is_counted_as_the_413_it_is(make: Make) -> None:
@@ -287,6 +320,32 @@ def test_the_app_sees_the_visitor_behind_a_trusted_proxy(make: Make, name: str) 
     target.request("GET", "/", TOLD, peer=PROXY)
     target.request("GET", "/", TOLD)
     assert seen == [("198.51.100.1", "https", "shop.example"), ("203.0.113.7", "http", "example.org")]
+
+
+def visit(target: Target, host: str, headers: list[tuple[str, str]], peer: str) -> Reply:
+    """Ask for a host's front page."""
+    if target.is_async:
+        return target.request("GET", "/", [("host", host), *headers], peer=peer)
+    return target.request("GET", "/", headers, peer=peer, HTTP_HOST=host)
+
+
+@pytest.mark.parametrize("name", ["asgi", "wsgi"])
+def test_the_app_never_sees_a_host_that_the_visitor_chose(make: Make, name: str) -> None:
+    """In production, neither in the place of the site's, behind the proxy, nor with a port of their own."""
+    target = make(name, trusted_proxies="10.0.0.0/8", edge={"url": "https://shop.example"}, environment="production")
+    seen = probe(target)
+    for host in ("10.0.0.7:8000", "intranet", "shop.example:666"):
+        assert visit(target, host, TOLD[:2], PROXY).status == 200
+    assert seen == [("198.51.100.1", "https", "shop.example")] * 3
+
+
+@pytest.mark.parametrize("name", ["asgi", "wsgi"])
+def test_https_behind_a_proxy_that_the_server_hides_does_not_loop(make: Make, name: str) -> None:
+    """The server has put the visitor's address in the proxy's place, and the proxy does not tell the scheme."""
+    target = make(name, trusted_proxies="private", edge={"url": "https://shop.example"}, environment="production")
+    probe(target)
+    assert visit(target, "shop.example", [("x-forwarded-for", "203.0.113.7")], "203.0.113.7").status == 200
+    assert visit(target, "shop.example", [], "203.0.113.7").header("location") == "https://shop.example/"
 
 
 @pytest.mark.parametrize("name", ["asgi", "wsgi"])

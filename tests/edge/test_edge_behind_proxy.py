@@ -44,11 +44,15 @@ def shown(peer: str, headers: list[Header], settings: EdgeSettings) -> tuple[str
 
 
 def test_the_word_of_a_trusted_proxy_is_shown() -> None:
-    """The client it names, the scheme, and the host if it is the site's."""
+    """The client it names, the scheme, and the host if it is the site's, with the port that is declared."""
     home = EdgeSettings(url="https://example.com")
-    assert shown("10.0.0.9", TOLD, home) == ("198.51.100.1", "https", b"Example.com")
+    assert shown("10.0.0.9", TOLD, home) == ("198.51.100.1", "https", b"example.com")
+    ports = [*TOLD[:3], (b"x-forwarded-host", b"example.com:666")]
+    assert shown("10.0.0.9", ports, home) == ("198.51.100.1", "https", b"example.com")
+    declared = EdgeSettings(url="https://example.com:8443")
+    assert shown("10.0.0.9", ports, declared) == ("198.51.100.1", "https", b"example.com:8443")
     below = EdgeSettings(hosts=("*.com",))
-    assert shown("10.0.0.9", TOLD, below) == ("198.51.100.1", "https", b"Example.com")
+    assert shown("10.0.0.9", TOLD, below) == ("198.51.100.1", "https", b"example.com")
 
 
 def test_a_host_that_is_not_the_sites_is_not_shown() -> None:

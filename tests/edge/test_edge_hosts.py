@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.exchanges import WrittenExchange
 
+from launchkit.edge.by_http import SHOWS_PROXY
 from launchkit.edge.client import ClientResolver
 from launchkit.edge.exempt import Exempt
 from launchkit.edge.host_names import HostNames, host_name, is_internal
@@ -34,7 +36,30 @@ def ask(
 ) -> EarlyResponse | None:
     hosts = Hosts(settings, ClientResolver(proxies, production=True), Exempt())
     sent = list(headers) if host is None else [(b"host", host), *headers]
-    return hosts.on_request(WrittenExchange(method, target, sent, peer, scheme))
+    return hosts.on_request(Shown(method, target, sent, peer, scheme))
+
+
+class Shown(WrittenExchange):
+    """Remembers what the app is shown."""
+
+    def __init__(self, *request: Any) -> None:
+        super().__init__(*request)
+        self.client: str | None = None
+        self.host = self.header(b"host")
+
+    def present_to_app(self, client: str | None, scheme: str, host: bytes | None) -> None:
+        self.client, self.shown_scheme, self.host = client, scheme, host
+
+
+def shown(
+    host: bytes, *headers: Header, settings: EdgeSettings = HOME, peer: str | None = PROXY, scheme: str = "https"
+) -> bytes | None:
+    """Return the host that the app is shown of a request that passes."""
+    exchange = Shown("GET", "/", [(b"host", host), *headers], peer, scheme)
+    hosts = Hosts(settings, ClientResolver(("10.0.0.0/8",), production=True), Exempt())
+    assert hosts.on_request(exchange) is None
+    assert exchange.client is None
+    return exchange.host
 
 
 def location(answer: EarlyResponse | None) -> str | None:
@@ -50,11 +75,11 @@ def test_home_by_https_passes() -> None:
 
 
 def test_http_is_sent_to_https() -> None:
-    """308 with path and query as they came, kept by browsers for an hour at most."""
+    """308 with path and query as they came, kept by nobody: where it is wrong it leads to itself."""
     answer = ask(target="/a%20b/%2F?c=%20&d")
     assert location(answer) == "https://example.com/a%20b/%2F?c=%20&d"
     assert answer is not None
-    assert dict(answer.headers)[b"cache-control"] == b"private, max-age=3600"
+    assert dict(answer.headers)[b"cache-control"] == b"no-store"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS"])
@@ -67,7 +92,10 @@ def test_every_method_stays_what_it_is(method: str) -> None:
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_other_hosts_are_sent_home(host: bytes, scheme: str) -> None:
     """To the declared host, whatever the request names."""
-    assert location(ask(host, target="/p?q", scheme=scheme)) == "https://example.com/p?q"
+    answer = ask(host, target="/p?q", scheme=scheme)
+    assert location(answer) == "https://example.com/p?q"
+    assert answer is not None
+    assert dict(answer.headers)[b"cache-control"] == b"private, max-age=3600"
 
 
 @pytest.mark.parametrize(
@@ -193,13 +221,31 @@ def test_the_trusted_proxys_word_counts() -> None:
     assert ask(b"backend.example", https, visitor, named, peer=PROXY) is None
 
 
+VISITOR: Header = (b"x-forwarded-for", b"198.51.100.7")
+
+
 @pytest.mark.parametrize(
     ("headers", "peer", "remedy"),
     [
         ([(b"x-forwarded-proto", b"https")], "198.51.100.7", "LAUNCHKIT_TRUSTED_PROXIES"),
         ([(b"forwarded", b'for=1.2.3.4; proto="https"')], "198.51.100.7", "LAUNCHKIT_TRUSTED_PROXIES"),
         ([(b"cf-visitor", b'{"scheme": "https"}'), (b"x-forwarded-proto", b"http")], PROXY, "Full"),
-        ([(b"x-forwarded-for", b"198.51.100.1")], PROXY, "X-Forwarded-Proto"),
+        ([(b"x-forwarded-proto", b"https"), (b"x-forwarded-proto", b"http")], PROXY, "Full"),
+        ([VISITOR, (b"x-forwarded-proto", b"http"), (b"x-forwarded-port", b"443")], PROXY, "that it got"),
+        ([VISITOR, (b"x-forwarded-proto", b"http"), (b"sec-fetch-site", b"none")], PROXY, "that it got"),
+        ([(b"sec-fetch-site", b"cross-site")], "198.51.100.7", "LAUNCHKIT_TRUSTED_PROXIES"),
+        ([VISITOR], "198.51.100.7", "X-Forwarded-Proto"),
+        ([VISITOR], "203.0.113.250", "X-Forwarded-Proto"),
+        ([VISITOR, (b"x-forwarded-proto", b"wss")], "198.51.100.7", "X-Forwarded-Proto"),
+        ([(b"forwarded", b"for=198.51.100.7")], "198.51.100.7", "X-Forwarded-Proto"),
+        ([(b"x-real-ip", b"198.51.100.7")], "198.51.100.7", "X-Forwarded-Proto"),
+        ([(b"via", b"1.1 proxy")], "198.51.100.7", "X-Forwarded-Proto"),
+        ([(b"cf-ray", b"230b030023ae2822-SJC")], "198.51.100.7", "X-Forwarded-Proto"),
+        ([VISITOR, (b"x-forwarded-proto", b"http")], "192.168.0.1", "X-Forwarded-Proto"),
+        ([VISITOR], PROXY, "X-Forwarded-Proto"),
+        ([(b"forwarded", b"for=198.51.100.7")], PROXY, "X-Forwarded-Proto"),
+        ([VISITOR, (b"x-forwarded-proto", b"")], PROXY, "X-Forwarded-Proto"),
+        ([VISITOR, (b"x-forwarded-ssl", b"off")], PROXY, "X-Forwarded-Proto"),
         ([], "192.168.0.1", "X-Forwarded-Proto"),
         ([], None, "X-Forwarded-Proto"),
     ],
@@ -216,14 +262,72 @@ def test_where_the_visitors_scheme_is_not_certain_there_is_no_redirect(
     assert remedy in said[0]
 
 
-@pytest.mark.parametrize("host", [b"app:8000", b"localhost", b"127.0.0.1:8000", b"[::1]", b"10.2.3.4"])
+@pytest.mark.parametrize("name", sorted(SHOWS_PROXY))
+@pytest.mark.parametrize("proxies", [(), ("private",)])
+def test_nothing_that_proxies_add_goes_with_a_redirect_alone(name: bytes, proxies: tuple[str, ...]) -> None:
+    """Whatever it holds: only a word for HTTP makes it certain that the visitor came by HTTP."""
+    assert ask(b"example.com", (name, b"1"), proxies=proxies) is None
+
+
+@pytest.mark.parametrize("word", [(b"x-forwarded-proto", b"HTTP"), (b"forwarded", b"for=198.51.100.7;proto=http")])
+@pytest.mark.parametrize("peer", [PROXY, "198.51.100.7"])
+def test_a_word_for_http_is_enough(word: Header, peer: str) -> None:
+    """Of a trusted proxy, and beside a visitor's address that the server has put in the proxy's place."""
+    assert location(ask(b"example.com", VISITOR, word, peer=peer)) == "https://example.com/"
+
+
+HTTPS: tuple[Header, ...] = ((b"x-forwarded-for", b"198.51.100.1"), (b"x-forwarded-proto", b"https"))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [b"app:8000", b"localhost", b"127.0.0.1:8000", b"[::1]", b"10.2.3.4", b"web.railway.internal", b"app.shop.svc"],
+)
 def test_a_name_from_behind_the_proxy_is_not_sent_around(host: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """It stands where the visitor's Host should be: everybody would be redirected for ever."""
-    headers = [(b"x-forwarded-for", b"198.51.100.1"), (b"x-forwarded-proto", b"https")]
-    assert ask(host, *headers, peer=PROXY) is None
+    """It stands where the visitor's Host should be: everybody would be redirected for ever. The app sees home."""
+    assert shown(host, *HTTPS, scheme="http") == b"example.com"
     assert "internal name" in caplog.text
-    assert ask(host, peer="192.168.7.7") is None
+    assert shown(host, peer="192.168.7.7") == b"example.com"
     assert location(ask(host, scheme="https")) == "https://example.com/"
+
+
+def test_one_of_two_hosts_that_is_the_sites_is_enough(caplog: pytest.LogCaptureFixture) -> None:
+    """A proxy may have replaced either, and going home would end with the same two."""
+    api: Header = (b"x-forwarded-host", b"api.example.com")
+    for peer in ("198.51.100.7", "192.168.7.7"):
+        assert shown(b"backend.example", api, peer=peer) == b"api.example.com"
+    assert shown(b"api.example.com", *HTTPS, (b"x-forwarded-host", b"backend.example")) == b"api.example.com"
+    assert caplog.text.count("X-Forwarded-Host") == 3
+    assert location(ask(b"backend.example", (b"x-forwarded-host", b"evil.example"))) == "https://example.com/"
+    refusal = ask(b"backend.example", api, settings=EdgeSettings(hosts=("api.example.com",)))
+    assert refusal is not None
+    assert refusal.status == 400
+
+
+@pytest.mark.parametrize("peer", [PROXY, "198.51.100.7"])
+def test_the_app_is_shown_hosts_and_ports_as_they_are_declared(peer: str) -> None:
+    """It makes links from them, and whoever asks chooses the port."""
+    settings = EdgeSettings(url="https://example.com", hosts=("api.example.com:8443", "*.shop.example"))
+    for host, expected in (
+        (b"example.com:666", b"example.com"),
+        (b"EXAMPLE.com.", b"example.com"),
+        (b"example.com", b"example.com"),
+        (b"api.example.com", b"api.example.com:8443"),
+        (b"api.example.com:8443", b"api.example.com:8443"),
+        (b"a.shop.example:666", b"a.shop.example"),
+    ):
+        assert shown(host, *HTTPS, settings=settings, peer=peer) == expected
+
+
+def test_showing_a_host_leaves_the_scheme_what_it_is() -> None:
+    """That of the visitor, as far as it is known."""
+    hosts = Hosts(HOME, ClientResolver(("10.0.0.0/8",), production=True), Exempt())
+    schemes = []
+    for peer, scheme in ((PROXY, "http"), ("198.51.100.7", "wss"), ("192.168.0.1", "http")):
+        exchange = Shown("GET", "/", [(b"host", b"example.com:666"), *HTTPS], peer, scheme)
+        hosts.on_request(exchange)
+        schemes.append(exchange.shown_scheme)
+    assert schemes == ["https", "https", "http"]
 
 
 @pytest.mark.parametrize("name", ["134744072", "0x08080808", "8.8.8.8", "evil.example"])

@@ -10,13 +10,14 @@ from itertools import chain
 from typing import Any
 
 from flask import Flask
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.routing import MapAdapter, RequestRedirect
 
 from launchkit.adapters.facts import STRANGERS, AppFacts, Cors, Resolved, SessionCookie
 from launchkit.adapters.host import Host
 from launchkit.adapters.routes import AppRoute
-from launchkit.adapters.wsgi import WsgiAdapter
+from launchkit.adapters.wsgi import App, Environ, StartResponse, WsgiAdapter
+from launchkit.adapters.wsgi_input import limited_within
 from launchkit.errors import InstallError
 
 
@@ -29,8 +30,25 @@ def install(app: Flask, host: Host) -> Callable[[], AbstractContextManager[objec
     if "launchkit" in app.extensions:
         raise InstallError("LaunchKit is installed in this app already: call kit.install(app) once")
     app.extensions["launchkit"] = host
-    app.wsgi_app = WsgiAdapter(app.wsgi_app, host)  # type: ignore[method-assign]  # the seam Flask documents for this
+    app.wsgi_app = WsgiAdapter(QuietReading(app.wsgi_app), host)  # type: ignore[method-assign]  # the seam Flask documents for this
     return app.app_context
+
+
+class QuietReading:
+    """A Flask app for which a body that goes over its limit while it is read is a 413, as one that Flask limits is.
+
+    Any other exception would be logged as a failure of the app's, with a traceback.
+    """
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        limited = limited_within(environ["wsgi.input"])
+        if limited is not None:
+            limited.error = RequestEntityTooLarge
+        return self.app(environ, start_response)
 
 
 def app_routes(app: Flask) -> Iterator[AppRoute]:

@@ -1,7 +1,8 @@
 """The edge's own answers: refusals as problem+json (RFC 9457) that nobody stores, and permanent redirects.
 
 A redirect may be kept by the browser that got it for an hour, so that a mistake does not stay there for good, and by
-nobody in between, because it may depend on how the visitor came.
+nobody in between, because it may depend on how the visitor came. One that differs from what was asked for by its scheme
+alone is kept by nobody: if it is wrong it leads to itself, and has to end with the mistake.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ def problem(status: int, title: str, detail: str, *headers: Header, route: str |
     )
 
 
-def moved(location: bytes, route: str | None = None) -> EarlyResponse:
+def moved(location: bytes, route: str | None = None, *, kept: bool = True) -> EarlyResponse:
     """Return a 308, under which method and body stay what they were (RFC 9110 section 15.4.9)."""
-    return EarlyResponse(308, b"", ((b"location", location), _KEPT_BRIEFLY), route)
+    return EarlyResponse(308, b"", ((b"location", location), _KEPT_BRIEFLY if kept else _NO_STORE), route)
 
 
 def target_with_query(exchange: Exchange) -> bytes:

@@ -2,7 +2,7 @@
 
 Frameworks make links, cookies and logs from these, and see the proxy otherwise. X-Forwarded-Host is passed on by many
 proxies as the client wrote it, and a link in a mail that is made from it goes wherever the client wants: so only a host
-that `edge.url` or `edge.hosts` declares takes the place of Host.
+that `edge.url` or `edge.hosts` declares takes the place of Host, and with the port that is declared.
 
 What was found out is remembered by all that it was found out from, since most visitors ask more than once.
 """
@@ -66,6 +66,6 @@ class BehindProxy(Interceptor):
         if not client.trusted:
             return None
         host = self._client.host(exchange)
-        name = host_name(host)
-        is_ours = name is not None and self._hosts.find(name) is not None and host != exchange.header(b"host")
-        return _View(client.address, self._client.scheme(exchange), host if is_ours else None)
+        name = None if host == exchange.header(b"host") else host_name(host)
+        ours = None if name is None else self._hosts.find(name)
+        return _View(client.address, self._client.scheme(exchange), None if ours is None else ours.encode())

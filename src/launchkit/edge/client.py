@@ -155,7 +155,7 @@ class ClientResolver:
         """
         scheme = exchange.scheme
         if self._peer_of(exchange).trusted:
-            scheme = _nearest(exchange, b"x-forwarded-proto", "proto").lower() or scheme
+            scheme = nearest(exchange, b"x-forwarded-proto", "proto").lower() or scheme
             if self._told_by_cloudflare and _visitor_scheme(exchange.header(b"cf-visitor")) == "https":
                 scheme = "https"
         return "https" if scheme in ("https", "wss") else "http"
@@ -171,7 +171,7 @@ class ClientResolver:
         what is served: the app sees Host.
         """
         if self._peer_of(exchange).trusted:
-            named = _nearest(exchange, b"x-forwarded-host", "host")
+            named = nearest(exchange, b"x-forwarded-host", "host")
             if named:
                 return named.encode("latin-1")
         return exchange.header(b"host")
@@ -274,8 +274,11 @@ def _evidence(values: dict[bytes, bytes | None]) -> Evidence:
     return Evidence(tuple(parse(element.get("for", "")) for element in forwarded(element_list)), "forwarded", named)
 
 
-def _nearest(exchange: Exchange, name: bytes, parameter: str) -> str:
-    """Return what the nearest proxy said: the last item of a header, or a parameter of Forwarded, or nothing."""
+def nearest(exchange: Exchange, name: bytes, parameter: str) -> str:
+    """Return what the nearest proxy said, trusted or not: the last item of a header, or a parameter of Forwarded.
+
+    It is empty where nothing is said.
+    """
     value = exchange.header(name)  # the last line where there are several
     if value is not None:
         return value.rpartition(b",")[2].decode("latin-1").strip(" \t")

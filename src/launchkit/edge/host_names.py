@@ -20,6 +20,9 @@ from launchkit.settings import EdgeSettings
 LONGEST: Final = 262
 """Bytes: a domain name (RFC 1035 section 2.3.4) with a dot and a port."""
 
+INTERNAL: Final = frozenset({"flycast", "internal", "lan", "local", "localdomain", "localhost", "svc"})
+"""Last labels that no public name has (RFC 6761, RFC 6762), by which platforms and clusters name what is inside."""
+
 _authority = re.compile(
     rb"([a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])\.?(:[0-9]{0,5})?", re.IGNORECASE
 ).fullmatch
@@ -47,14 +50,16 @@ def _parsed(host: bytes) -> tuple[str | None, str]:
 
 
 def is_internal(name: str) -> bool:
-    """Tell whether a name means something only within one network: a single label, or a private address.
+    """Tell whether a name means something only within one network: a single label, one like app.internal, or a private
+    address.
 
     A number is no single label: browsers take 134744072 for an address.
     """
     try:
         address = ipaddress.ip_address(name.strip("[]"))
     except ValueError:
-        return "." not in name and _starts_like_a_word(name) is not None
+        is_label = "." not in name and _starts_like_a_word(name) is not None
+        return is_label or name.rpartition(".")[2] in INTERNAL
     return address.is_private
 
 

@@ -6,21 +6,22 @@ The rules:
 - With `url` every host that is not the site's is sent there; without it such a host is refused with 400. A Host that is
   missing or is none is always refused.
 - The host is the one that a trusted proxy names, else Host.
-- Whoever comes by HTTP is sent to HTTPS only where it is certain that they did. Behind a proxy that does not say, or
-  whose word does not count, the visitor may have come by HTTPS already and would be sent around for ever. That is
-  logged once, with its remedy.
-- For the same reason a name that means something only behind the proxy (`app:8000`, 10.0.0.5) is never sent elsewhere:
-  it is what a proxy puts in the place of the visitor's Host.
+- Whoever comes by HTTP is sent to HTTPS only where it is certain that they did (see `by_http`): else they may be sent
+  around for ever. What is not certain is logged once, with its remedy.
+- For the same reason a host is not sent elsewhere that a proxy has put in the place of the visitor's: a name that means
+  something only behind the proxy (`app:8000`, 10.0.0.5), or any where Host and X-Forwarded-Host differ and one is the
+  site's.
+- Whatever is let pass, the app is shown a host and port as they were declared, since it makes links from them.
 - Health checks, webhooks and certificate challenges are exempt.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Final
 
 from launchkit.edge.answers import moved, problem, target_with_query
-from launchkit.edge.client import Client, ClientResolver
+from launchkit.edge.by_http import doubt
+from launchkit.edge.client import ClientResolver, nearest
 from launchkit.edge.exempt import Exempt
 from launchkit.edge.host_names import HostNames, host_name, is_internal
 from launchkit.pipeline.exchange import EarlyResponse, Exchange
@@ -29,14 +30,6 @@ from launchkit.pipeline.paths import PathPattern
 from launchkit.settings import EdgeSettings
 
 logger = logging.getLogger("launchkit")
-
-SCHEME_HEADERS: Final = {
-    b"x-forwarded-proto": b"https",
-    b"forwarded": b"proto=https",
-    b"x-forwarded-ssl": b"on",
-    b"cf-visitor": b"scheme:https",
-}
-"""Headers by which proxies tell the visitor's scheme, and what they hold, without quotes and blanks, if it is HTTPS."""
 
 
 class Hosts(Interceptor):
@@ -50,6 +43,7 @@ class Hosts(Interceptor):
         self._exempt = exempt
         self._client = client
         self._home = None if settings.url is None else settings.url.encode()
+        self._home_host = (settings.url or "").partition("://")[2]
         self._by_https = settings.url is not None and settings.url.startswith("https:")
         self._hosts = HostNames(settings)
         self._said: set[str] = set()
@@ -64,40 +58,46 @@ class Hosts(Interceptor):
         if name is None:
             return problem(400, "Bad Request", "The Host header is missing or names no host.")
         host = self._hosts.find(name)
-        if host is not None:
-            if self._by_https and self._came_by_http(exchange):
-                return moved(b"https://" + host.encode() + target_with_query(exchange))
-            return None
-        if self._home is None:
-            return problem(400, "Bad Request", "This host is not served here.")
-        if is_internal(name) and self._is_behind_proxy(self._client.resolve(exchange)):
-            self._say("The Host header of requests is an internal name: let the proxy in front pass on the visitor's.")
-            return None
-        return moved(self._home + target_with_query(exchange))
+        if host is None:
+            if self._home is None:
+                return problem(400, "Bad Request", "This host is not served here.")
+            host = self._replaced(exchange, name)
+            if host is None:
+                return moved(self._home + target_with_query(exchange))
+        elif self._by_https and self._came_by_http(exchange):
+            return moved(b"https://" + host.encode() + target_with_query(exchange), kept=False)
+        self._show(exchange, host.encode())
+        return None
 
     def _came_by_http(self, exchange: Exchange) -> bool:
         """Tell whether the visitor certainly came by HTTP."""
         if self._client.is_https(exchange):
             return False
-        client = self._client.resolve(exchange)
-        told = {name: value for name in SCHEME_HEADERS if (value := exchange.header(name)) is not None}
-        if any(SCHEME_HEADERS[name] in value.translate(None, b'" ').lower() for name, value in told.items()):
-            self._say(
-                "A proxy says that visitors come by HTTPS, but is not trusted or does not say it of all the way: set "
-                "LAUNCHKIT_TRUSTED_PROXIES to the proxies in front, and Cloudflare's encryption mode to Full."
-            )
-            return False
-        if self._is_behind_proxy(client) and not (client.trusted and told):
-            self._say(
-                "Requests come through a proxy that does not tell how visitors came to it: let it send "
-                "X-Forwarded-Proto, and name it in LAUNCHKIT_TRUSTED_PROXIES."
-            )
-            return False
-        return True
+        reason = doubt(exchange, self._client)
+        if reason is not None:
+            self._say(reason)
+        return reason is None
 
-    @staticmethod
-    def _is_behind_proxy(client: Client) -> bool:
-        return client.trusted or client.address is None
+    def _replaced(self, exchange: Exchange, name: str) -> str | None:
+        """Return the site's host that the visitor asked for, where a proxy has put another in its place."""
+        forwarded = nearest(exchange, b"x-forwarded-host", "host").encode("latin-1")
+        for named in map(host_name, (forwarded, exchange.header(b"host"))):
+            host = None if named is None else self._hosts.find(named)
+            if host is not None:
+                self._say(
+                    "Host and X-Forwarded-Host of requests differ, and one is the site's: let the proxies in front "
+                    "send what the visitor asked for in both, and name them in LAUNCHKIT_TRUSTED_PROXIES."
+                )
+                return host
+        client = self._client.resolve(exchange)
+        if not is_internal(name) or not (client.trusted or client.address is None):
+            return None
+        self._say("The Host header of requests is an internal name: let the proxy in front pass on the visitor's.")
+        return self._home_host
+
+    def _show(self, exchange: Exchange, host: bytes) -> None:
+        if exchange.header(b"host") != host:
+            exchange.present_to_app(None, self._client.scheme(exchange), host)
 
     def _say(self, message: str) -> None:
         if message not in self._said:
