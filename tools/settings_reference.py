@@ -11,7 +11,8 @@ from annotated_types import Ge, Gt, Le
 from pydantic import AfterValidator, BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from launchkit import Settings, settings
+from launchkit import Settings
+from launchkit import fields as kinds
 from launchkit.environment import PREFIX
 
 HEAD = f"""# Settings
@@ -28,15 +29,15 @@ reported together, by the variable's name and without its value.
 """
 
 VALIDATED = {
-    get_args(settings.Path1): "path",
-    get_args(settings.Limit): "limit",
-    get_args(settings.HeaderValue): "header value",
-    get_args(settings.Url): "scheme and host",
-    get_args(get_args(get_args(settings.Hosts)[0])[0]): "host",
-    get_args(get_args(get_args(settings.Origins)[0])[0]): "origin",
-    get_args(get_args(get_args(settings.Networks)[0])[0]): "network or a proxy's name",
-    get_args(get_args(get_args(settings.Patterns)[0])[0]): "regular expression",
-    get_args(get_args(get_args(settings.HeaderNames)[0])[0]): "header name",
+    get_args(kinds.Path1): "path",
+    get_args(kinds.Limit): "limit",
+    get_args(kinds.HeaderValue): "header value",
+    get_args(kinds.Url): "scheme and host",
+    get_args(get_args(get_args(kinds.Hosts)[0])[0]): "host",
+    get_args(get_args(get_args(kinds.Origins)[0])[0]): "origin",
+    get_args(get_args(get_args(kinds.Networks)[0])[0]): "network or a proxy's name",
+    get_args(get_args(get_args(kinds.Patterns)[0])[0]): "regular expression",
+    get_args(get_args(get_args(kinds.HeaderNames)[0])[0]): "header name",
 }
 """What a validated text is called, by its type and validator."""
 

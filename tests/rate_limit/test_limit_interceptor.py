@@ -14,7 +14,7 @@ from launchkit.pipeline.effects import Body, Charge, Effect, Hit, Quota, ReadBod
 from launchkit.pipeline.exchange import EarlyResponse
 from launchkit.pipeline.paths import PathPattern
 from launchkit.rate_limit.accounts import UNREADABLE
-from launchkit.rate_limit.interceptor import OBSERVED_EVERY
+from launchkit.rate_limit.outcomes import OBSERVED_EVERY
 
 DOWN = StoreDown("Redis")
 REFUSED = Verdict(False, 5, 0, 12.3)

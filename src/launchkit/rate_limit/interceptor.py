@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -29,19 +28,15 @@ from launchkit.pipeline.exchange import EarlyResponse, Exchange, Note
 from launchkit.pipeline.interceptor import Interceptor
 from launchkit.pipeline.paths import PathPattern
 from launchkit.rate_limit.accounts import SPARE_FIELDS, UNREADABLE, UNREADABLE_ACCOUNTS, AccountReader
-from launchkit.rate_limit.answers import limit_field, policy_name, refused_body, too_many_requests, unavailable
+from launchkit.rate_limit.answers import limit_field, refused_body, too_many_requests, unavailable
 from launchkit.rate_limit.device import DeviceCookie
 from launchkit.rate_limit.keys import Discriminator, Function
-from launchkit.rate_limit.rules import Limit, Rule, compile_rules, matching
+from launchkit.rate_limit.meters import Meter, account_charges, charges_of, policies_of, strictest
+from launchkit.rate_limit.outcomes import Outcomes
+from launchkit.rate_limit.rules import Rule, compile_rules, matching
 from launchkit.settings import RateLimitSettings, Routes
 
 logger = logging.getLogger("launchkit")
-
-OBSERVED_EVERY: Final = 60.0
-"""Seconds between two lines about what an observing rule would have refused."""
-
-NEVER_SUCCEEDS: Final = 10
-"""So many answers below 400 on one route, none of which counts as a success, and the log says so."""
 
 
 class RateLimit(Interceptor):
@@ -83,7 +78,7 @@ class RateLimit(Interceptor):
         self.patterns = tuple(pattern for rule in self.rules for pattern in rule.patterns)
         self._exempt = exempt
         self._webhook = LimitedRoute(tuple(rule for rule in self.rules if rule.name == "webhook"), self, "")
-        self._log = _Log(clock)
+        self._outcomes = Outcomes(clock)
 
     def _discriminator(self, by: str | Function) -> Discriminator:
         return Discriminator(by, self.accounts.digest, self._report)
@@ -96,7 +91,7 @@ class RateLimit(Interceptor):
     @property
     def counts(self) -> Counter[tuple[str, str]]:
         """How often each rule had each outcome: allowed, refused, observed."""
-        return self._log.counts
+        return self._outcomes.counts
 
     def select(self, method: str, matched: frozenset[PathPattern]) -> Interceptor | None:
         """Return the interceptor for the rules that a method and path are under."""
@@ -114,94 +109,16 @@ class RateLimit(Interceptor):
 
     def count(self, rules: Iterable[Rule], outcome: str) -> None:
         """Count an outcome for the metrics."""
-        self._log.count(rules, outcome)
+        self._outcomes.count(rules, outcome)
 
     def note_answer(self, rule: Rule, route: str, *, success: bool, status: int) -> None:
         """Say once for each route that nothing which its app answers looks like a success."""
         if status < 400:
-            self._log.note_answer(rule.name, route, success=success)
+            self._outcomes.note_answer(rule.name, route, success=success)
 
     def note_unread(self, route: str, *, unreadable: bool) -> None:
         """Say once for each route that limits by account cannot work on it."""
-        self._log.note_unread(route, unreadable=unreadable)
-
-
-class _Log:
-    """Counts outcomes, and says what somebody has to know: not for every request."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._now = clock.monotonic
-        self._lock = threading.Lock()
-        self._silent_until: dict[str, float] = {}
-        self._unread: set[tuple[str, bool]] = set()
-        self._failures_in_a_row: Counter[str] = Counter()
-        self.counts: Counter[tuple[str, str]] = Counter()
-
-    def count(self, rules: Iterable[Rule], outcome: str) -> None:
-        with self._lock:
-            for rule in rules:
-                self.counts[rule.name, outcome] += 1
-                if outcome == "observed":
-                    self._say_observed(rule.name)
-
-    def _say_observed(self, name: str) -> None:
-        now = self._now()
-        if now >= self._silent_until.get(name, now):
-            self._silent_until[name] = now + OBSERVED_EVERY
-            count = self.counts[name, "observed"]
-            logger.warning("Rate limit %s only observes: it would have refused %d requests so far.", name, count)
-
-    def note_answer(self, name: str, route: str, *, success: bool) -> None:
-        seen = self._failures_in_a_row[route]
-        if seen > NEVER_SUCCEEDS:
-            return
-        if success:
-            self._failures_in_a_row[route] = NEVER_SUCCEEDS + 1  # it does succeed
-            return
-        self._failures_in_a_row[route] = seen + 1
-        if seen + 1 == NEVER_SUCCEEDS:
-            logger.warning(
-                "The first %d answers of %s below 400 all count as failures: a success is 2xx with JSON, 204, or a "
-                "redirect to another page. If the app answers otherwise, set `success` of the rate limit %s.",
-                NEVER_SUCCEEDS,
-                route,
-                name,
-            )
-
-    def note_unread(self, route: str, *, unreadable: bool) -> None:
-        with self._lock:
-            first = (route, unreadable) not in self._unread
-            self._unread.add((route, unreadable))
-        if not first:
-            return
-        if unreadable:
-            logger.warning("A body sent to %s cannot be read for an account; all such count as one account.", route)
-        else:
-            logger.warning(
-                "A body sent to %s names no account: if the app's field has another name, add it to "
-                "LAUNCHKIT_RATE_LIMIT__ACCOUNT_FIELDS.",
-                route,
-            )
-
-
-class _Meter:
-    """One limit of one rule, as a request meets it."""
-
-    __slots__ = ("by_account", "by_address", "limit", "prefix", "quota", "refunded", "rule", "told")
-
-    def __init__(self, rule: Rule, limit: Limit) -> None:
-        self.rule = rule
-        self.limit = limit
-        self.quota = limit.quota
-        self.prefix = limit.prefix
-        self.refunded = limit.refunded
-        self.by_account = limit.by.by_account
-        self.by_address = limit.by.by_address
-        self.told = policy_name(limit.name) if limit.by.is_own else None
-
-    def key(self, exchange: Exchange, address: str | None) -> str | None:
-        value = self.limit.by.value(exchange, address)
-        return None if value is None else self.prefix + value
+        self._outcomes.note_unread(route, unreadable=unreadable)
 
 
 class _Passed:
@@ -210,9 +127,9 @@ class _Passed:
     __slots__ = ("accounts", "batches", "is_new_device", "meter", "verdict")
 
     def __init__(self) -> None:
-        self.batches: list[tuple[list[_Meter], tuple[object, ...], bool]] = []
+        self.batches: list[tuple[list[Meter], tuple[object, ...], bool]] = []
         self.verdict: Verdict | None = None
-        self.meter: _Meter | None = None
+        self.meter: Meter | None = None
         self.accounts: tuple[str, ...] = ()
         self.is_new_device = False
 
@@ -226,7 +143,7 @@ class LimitedRoute(Interceptor):
     name = "rate_limit"
 
     def __init__(self, rules: tuple[Rule, ...], feature: RateLimit, route: str) -> None:
-        meters = [_Meter(rule, limit) for rule in rules for limit in rule.limits]
+        meters = [Meter(rule, limit) for rule in rules for limit in rule.limits]
         enforced = [meter for meter in meters if not meter.rule.observe]
         self._observed = [meter for meter in meters if meter.rule.observe]
         self._early = [meter for meter in enforced if not meter.by_account]
@@ -234,7 +151,7 @@ class LimitedRoute(Interceptor):
         self._reads_accounts = any(meter.by_account for meter in meters)
         self._knows_devices = any(meter.rule.knows_devices for meter in self._late)
         self._judged = tuple(dict.fromkeys(meter.rule for meter in meters if meter.refunded))
-        self._policies = _policies(self._early)
+        self._policies = policies_of(self._early)
         self._rules = tuple(dict.fromkeys(meter.rule for meter in enforced))
         self._feature = feature
         self._route = route
@@ -254,7 +171,7 @@ class LimitedRoute(Interceptor):
         if address is None:
             observed = observed + [meter for meter in early if meter.by_address]
             early = [meter for meter in early if not meter.by_address]
-        refusal = yield from self._reserve(exchange, passed, early, _charges(early, exchange, address))
+        refusal = yield from self._reserve(exchange, passed, early, charges_of(early, exchange, address))
         if refusal is not None:
             return refusal
         if self._reads_accounts:
@@ -272,7 +189,7 @@ class LimitedRoute(Interceptor):
     # --- charging ----------------------------------------------------------------------------------------------------
 
     def _reserve(
-        self, exchange: Exchange, passed: _Passed, meters: list[_Meter], charges: list[Charge | None]
+        self, exchange: Exchange, passed: _Passed, meters: list[Meter], charges: list[Charge | None]
     ) -> Steps[EarlyResponse | None]:
         if None in charges:
             meters = [meter for meter, charge in zip(meters, charges, strict=True) if charge is not None]
@@ -283,7 +200,7 @@ class LimitedRoute(Interceptor):
         try:
             verdict = yield from Hit(wanted)
         except StoreDown:
-            on_outage = _strictest(meters)
+            on_outage = strictest(meters)
             if on_outage == "open":
                 return None
             if on_outage == "closed":
@@ -297,7 +214,7 @@ class LimitedRoute(Interceptor):
             passed.verdict, passed.meter = verdict, meters[verdict.charge]
         return None
 
-    def _refuse(self, exchange: Exchange, meter: _Meter, verdict: Verdict) -> EarlyResponse:
+    def _refuse(self, exchange: Exchange, meter: Meter, verdict: Verdict) -> EarlyResponse:
         self._feature.count((meter.rule,), "refused")
         return too_many_requests(exchange, verdict, meter.told, self._policies, self._route)
 
@@ -314,7 +231,7 @@ class LimitedRoute(Interceptor):
             self._feature.note_unread(self._route, unreadable=bool(accounts))
         devices = self._devices(exchange, accounts)
         passed.is_new_device = found.is_one and devices.get(accounts[0], "") is None
-        meters, charges = _account_charges(self._late, exchange, address, accounts, devices)
+        meters, charges = account_charges(self._late, exchange, address, accounts, devices)
         return (yield from self._reserve(exchange, passed, meters, charges))
 
     def _devices(self, exchange: Exchange, accounts: tuple[str, ...]) -> dict[str, str | None]:
@@ -323,12 +240,12 @@ class LimitedRoute(Interceptor):
             return {}
         return {account: self._feature.devices.device(exchange, account) for account in accounts}
 
-    def _observe(self, exchange: Exchange, passed: _Passed, observed: list[_Meter], address: str | None) -> Steps[None]:
+    def _observe(self, exchange: Exchange, passed: _Passed, observed: list[Meter], address: str | None) -> Steps[None]:
         """Charge each limit by itself, and note where it would have refused."""
         early = [meter for meter in observed if not meter.by_account]
         late = [meter for meter in observed if meter.by_account]
-        meters, charges = _account_charges(late, exchange, address, passed.accounts, {})
-        for meter, charge in zip([*early, *meters], [*_charges(early, exchange, address), *charges], strict=True):
+        meters, charges = account_charges(late, exchange, address, passed.accounts, {})
+        for meter, charge in zip([*early, *meters], [*charges_of(early, exchange, address), *charges], strict=True):
             if charge is not None:
                 with contextlib.suppress(StoreDown):
                     verdict = yield from Hit((charge,))
@@ -349,7 +266,7 @@ class LimitedRoute(Interceptor):
         self._tell(exchange, passed, given_back)
         return _give_back(refunds) if refunds else None
 
-    def _judge(self, exchange: Exchange, passed: _Passed) -> tuple[list[Refund], set[_Meter]]:
+    def _judge(self, exchange: Exchange, passed: _Passed) -> tuple[list[Refund], set[Meter]]:
         """Tell success from failure. What the app could not judge, because it broke, is neither: it costs nothing."""
         if exchange.status >= 500:
             return _refunds(passed, lambda _: True)
@@ -361,7 +278,7 @@ class LimitedRoute(Interceptor):
                 exchange.response_headers.append(self._feature.devices.issue(passed.accounts[0], secure=secure))
         return _refunds(passed, lambda rule: successful[rule])
 
-    def _tell(self, exchange: Exchange, passed: _Passed, given_back: set[_Meter]) -> None:
+    def _tell(self, exchange: Exchange, passed: _Passed, given_back: set[Meter]) -> None:
         verdict, meter = passed.verdict, passed.meter
         if verdict is None or meter is None or meter.told is None:
             return
@@ -374,37 +291,12 @@ class LimitedRoute(Interceptor):
         return unavailable(exchange, self._route) if any(rule.on_outage == "closed" for rule in self._rules) else None
 
 
-def _charges(meters: list[_Meter], exchange: Exchange, address: str | None) -> list[Charge | None]:
-    return [None if (key := meter.key(exchange, address)) is None else Charge(key, meter.quota) for meter in meters]
+_NOTHING: Final[tuple[list[Refund], set[Meter]]] = ([], set())
 
 
-def _account_charges(
-    meters: list[_Meter],
-    exchange: Exchange,
-    address: str | None,
-    accounts: tuple[str, ...],
-    devices: dict[str, str | None],
-) -> tuple[list[_Meter], list[Charge | None]]:
-    """Return one charge for each meter and account; that of a known device is its own."""
-    found: list[_Meter] = []
-    charges: list[Charge | None] = []
-    for meter in meters:
-        key = meter.key(exchange, address)
-        if key is None or (address is None and meter.by_address):
-            continue
-        for account in accounts:
-            device = devices.get(account) if meter.rule.knows_devices else None
-            found.append(meter)
-            charges.append(Charge(f"{key}|{account}|{device}" if device else f"{key}|{account}", meter.quota))
-    return found, charges
-
-
-_NOTHING: Final[tuple[list[Refund], set[_Meter]]] = ([], set())
-
-
-def _refunds(passed: _Passed, is_given_back: Callable[[Rule], bool]) -> tuple[list[Refund], set[_Meter]]:
+def _refunds(passed: _Passed, is_given_back: Callable[[Rule], bool]) -> tuple[list[Refund], set[Meter]]:
     """Return what has to be given back, and to whom."""
-    given_back: set[_Meter] = set()
+    given_back: set[Meter] = set()
     entries: dict[bool, list[object]] = {}
     for meters, token, local in passed.batches:
         for meter, entry in zip(meters, token, strict=True):
@@ -418,19 +310,3 @@ def _give_back(refunds: list[Refund]) -> Steps[None]:
     for refund in refunds:
         with contextlib.suppress(StoreDown):  # the next may be a local one
             yield from refund
-
-
-def _strictest(meters: list[_Meter]) -> str:
-    found = {meter.rule.on_outage for meter in meters}
-    return "closed" if "closed" in found else "local" if "local" in found else "open"
-
-
-def _policies(meters: list[_Meter]) -> bytes:
-    """Return the value of `RateLimit-Policy`."""
-    told = [
-        f"{meter.told};q={amount};w={seconds:.0f}"
-        for meter in meters
-        if meter.told is not None
-        for amount, seconds in meter.quota.windows
-    ]
-    return ", ".join(told).encode()
