@@ -8,7 +8,17 @@ from flask import Flask
 from pydantic import BaseModel
 from starlette.applications import Starlette
 
-from launchkit import Delivery, LaunchKit, Problem, Settings, SettingsError, load_settings, request_id
+from launchkit import (
+    Delivery,
+    Exchange,
+    Finding,
+    LaunchKit,
+    Problem,
+    Settings,
+    SettingsError,
+    load_settings,
+    request_id,
+)
 from launchkit.adapters.asgi import AsgiAdapter
 from launchkit.adapters.wsgi import WsgiAdapter
 from launchkit.testing import FrozenClock
@@ -35,6 +45,13 @@ def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return []
 
 
+def tenant(exchange: Exchange) -> str | None:
+    assert_type(exchange.header(b"host"), bytes | None)
+    return exchange.path
+
+
+Settings(rate_limit={"rules": {"exports": {"paths": "/exports/*", "limit": "9/hour", "by": [tenant]}}})
+assert_type(kit.check(), tuple[Finding, ...])
 assert_type(kit.asgi(asgi), AsgiAdapter)
 assert_type(kit.wsgi(wsgi), WsgiAdapter)
 
