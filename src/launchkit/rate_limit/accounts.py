@@ -18,7 +18,6 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from enum import Enum
 from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
 
@@ -63,12 +62,8 @@ class Accounts(NamedTuple):
 UNREADABLE_ACCOUNTS: Final = Accounts((UNREADABLE,), False)
 
 
-class _Rank(Enum):
-    """How surely a field holds an account."""
-
-    NAME = 1
-    LAST_WORD = 2
-    SPARE = 3
+_NAME, _LAST_WORD, _SPARE = range(3)
+"""How surely a field holds an account: by its name, by the last word of it, or where there is no other."""
 
 
 class AccountReader:
@@ -94,16 +89,22 @@ class AccountReader:
 
     def look(self, exchange: Exchange, body: bytes) -> Accounts:
         """Return what the request says about accounts."""
+        certain: list[str] = []
+        spare: list[str] = []
         try:
-            texts = self._texts_by_rank(self._pairs(exchange, body))
-            named = _folded(texts[_Rank.NAME] + texts[_Rank.LAST_WORD])
-            spare = _folded(texts[_Rank.SPARE])
+            for name, value in self._pairs(exchange, body):
+                rank = self._rank_of(name[-_LONGEST_NAME:])
+                if rank is not None:
+                    texts = _texts(value)
+                    texts = texts if rank == _NAME else [text for text in texts if text.lower() not in _PRESSED]
+                    (spare if rank == _SPARE else certain).extend(texts)
+            accounts, further = _folded(certain), _folded(spare)
         except (Unreadable, ValueError, RecursionError):
             return UNREADABLE_ACCOUNTS
-        accounts = named or spare
-        if len(accounts) > MOST_ACCOUNTS:
+        found = accounts or further
+        if len(found) > MOST_ACCOUNTS:
             return UNREADABLE_ACCOUNTS
-        return Accounts(tuple([self.digest(account) for account in accounts]), len(accounts | spare) == 1)
+        return Accounts(tuple([self.digest(account) for account in found]), len(found | further) == 1)
 
     def read(self, exchange: Exchange, body: bytes) -> tuple[str, ...]:
         """Return the hashes of all accounts in the request, without duplicates; empty if it names none."""
@@ -115,25 +116,17 @@ class AccountReader:
         keyed.update(text.encode("utf-8", "surrogatepass"))
         return keyed.hexdigest()
 
-    def _texts_by_rank(self, pairs: Iterable[Pair]) -> dict[_Rank, list[str]]:
-        found: dict[_Rank, list[str]] = {rank: [] for rank in _Rank}
-        for name, value in pairs:
-            rank = self._rank_of(name[-_LONGEST_NAME:])
-            if rank is not None:
-                texts = _texts(value)
-                found[rank] += texts if rank is _Rank.NAME else [text for text in texts if text.lower() not in _PRESSED]
-        return found
-
-    def _rank(self, name: str) -> _Rank | None:
+    def _rank(self, name: str) -> int | None:
+        """Return how surely a field of this name holds an account."""
         words = _words(name)
         if not words:
             return None
         whole = "".join(words)
         if whole in self._fields:
-            return _Rank.NAME
+            return _NAME
         if words[-1] in self._fields:
-            return _Rank.LAST_WORD
-        return _Rank.SPARE if whole in self._spare_fields or words[-1] in self._spare_fields else None
+            return _LAST_WORD
+        return _SPARE if whole in self._spare_fields or words[-1] in self._spare_fields else None
 
     def _pairs(self, exchange: Exchange, body: bytes) -> Iterator[Pair]:
         authorization = _only(exchange, b"authorization") if self._reads_basic else None
@@ -163,15 +156,12 @@ def _folded(texts: list[str]) -> dict[str, None]:
     return {account: None for text in texts if (account := normalise(text))}
 
 
-def _texts(value: object) -> Iterator[str]:
+def _texts(value: object) -> list[str]:
     if isinstance(value, str):
-        yield value
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        yield str(value)
-    elif isinstance(value, list):
-        for item in value:
-            if isinstance(item, (str, int)):
-                yield str(item)
+        return [value]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return [str(value)]
+    return [str(item) for item in value if isinstance(item, (str, int))] if isinstance(value, list) else []
 
 
 def _words(name: str) -> list[str]:
