@@ -108,10 +108,13 @@ def find_kit(name: str) -> LaunchKit:
 
 def _kit_of(found: object) -> LaunchKit | None:
     """Return what is a kit, or is installed in a Starlette or Flask app."""
-    extensions = getattr(found, "extensions", None)
-    installed = extensions.get("launchkit") if isinstance(extensions, dict) else None
-    candidates = (found, getattr(getattr(found, "state", None), "launchkit", None), installed)
-    return next((one for one in candidates if isinstance(one, LaunchKit)), None)
+    try:
+        extensions = getattr(found, "extensions", None)
+        installed = extensions.get("launchkit") if isinstance(extensions, dict) else None
+        candidates = (found, getattr(getattr(found, "state", None), "launchkit", None), installed)
+        return next((one for one in candidates if isinstance(one, LaunchKit)), None)
+    except Exception:  # noqa: BLE001  # a module's names may be proxies of a request, which raise outside of one
+        return None
 
 
 # --- what is printed -------------------------------------------------------------------------------------------------

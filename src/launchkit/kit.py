@@ -410,11 +410,19 @@ class LaunchKit:
 
     def _announce(self) -> None:
         try:
-            lines = startup_lines(self.settings, self.rate_limit.rules, self.webhooks, self._app_routes())
+            lines = startup_lines(
+                self.settings, self.rate_limit.rules, self.webhooks, self._app_routes(), self._counted_in()
+            )
             sys.stderr.write("\n".join(lines) + "\n")
             self.self_check.log()
         except Exception as error:  # noqa: BLE001  # routes of an unknown shape, or no stderr, must not stop an app
             self._failures.report("start-up report", error)
+
+    def _counted_in(self) -> str:
+        if self._redis is not None:
+            return "Redis"
+        is_shared = self._limiters is not None and self._limiters[0] is not self._local_limiter
+        return "this machine" if is_shared else "each process"
 
     def _charge_refused_webhook(self, exchange: Exchange) -> Steps[EarlyResponse | None]:
         if self.settings.rate_limit.enabled:

@@ -16,13 +16,17 @@ LONGEST = 12
 
 
 def startup_lines(
-    settings: Settings, rules: Iterable[Rule], webhooks: Webhooks, routes: Iterable[tuple[frozenset[str], str]]
+    settings: Settings,
+    rules: Iterable[Rule],
+    webhooks: Webhooks,
+    routes: Iterable[tuple[frozenset[str], str]],
+    counted_in: str = "each process",
 ) -> list[str]:
     """Return the report. `routes` are the methods and templates of the app's routes."""
     rules = [rule for rule in rules if rule.patterns]
     routes = list(routes)
     lines = [f"LaunchKit {version('launchkit')}, {settings.environment}"]
-    lines += [f"  on   {text}" for text in _on(settings, rules, webhooks)]
+    lines += [f"  on   {text}" for text in _on(settings, rules, webhooks, counted_in)]
     lines += [f"  off  {text}" for text in _off(settings, webhooks)]
     lines += [f"  off  {text}" for text in _taken_over(settings, routes)]
     missing = [f"  add  {text}" for text in _missing(settings, rules, webhooks, routes)]
@@ -41,7 +45,7 @@ def _missing(
             yield f"POST {path} has no limit: set {setting}"
 
 
-def _on(settings: Settings, rules: list[Rule], webhooks: Webhooks) -> Iterator[str]:
+def _on(settings: Settings, rules: list[Rule], webhooks: Webhooks, counted_in: str) -> Iterator[str]:
     always = [
         name
         for name, enabled in (
@@ -55,8 +59,7 @@ def _on(settings: Settings, rules: list[Rule], webhooks: Webhooks) -> Iterator[s
     ]
     yield ", ".join(always)
     if settings.rate_limit.enabled and rules:
-        store = "Redis" if settings.redis_url else "this machine" if settings.shares_machine else "each process"
-        yield f"rate limits, counted in {store}: {', '.join(map(_rule, rules))}"
+        yield f"rate limits, counted in {counted_in}: {', '.join(map(_rule, rules))}"
     if settings.read_cache.enabled and settings.read_cache.rules:
         yield "read cache: " + ", ".join(
             f"{' '.join(rule.paths)} ({rule.ttl:g} s)" for rule in settings.read_cache.rules.values()

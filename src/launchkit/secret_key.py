@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import secrets
+import stat
 import threading
 from pathlib import Path
 from typing import Final
@@ -55,7 +56,7 @@ class SecretKey:
                 type(error).__name__,
             )
         try:
-            return _kept_at(shared)
+            return _kept_at(shared, is_shared=True)
         except (OSError, ValueError):
             return secrets.token_bytes(_BYTES)
 
@@ -65,13 +66,15 @@ class SecretKey:
         return self._folder / FILE_NAME, SHARED_MEMORY / f"launchkit-key-{os.geteuid()}-{named}"
 
 
-def _kept_at(path: Path) -> bytes:
+def _kept_at(path: Path, *, is_shared: bool = False) -> bytes:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         _put(path)
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW)) as file:
-        if os.fstat(file.fileno()).st_uid != os.geteuid():  # anybody may put files into shared memory
-            raise PermissionError(f"{path} is somebody else's")
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | (os.O_NOFOLLOW if is_shared else 0))) as file:
+        status = os.fstat(file.fileno())
+        is_ours = status.st_uid == os.geteuid() and not status.st_mode & 0o077
+        if not stat.S_ISREG(status.st_mode) or (is_shared and not is_ours):  # anybody may put anything there
+            raise PermissionError(f"{path} is no file of this user's alone")
         key = bytes.fromhex(file.read().strip())
     if len(key) != _BYTES:
         raise ValueError(f"{path} holds no key")

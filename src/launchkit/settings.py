@@ -113,7 +113,7 @@ class Protected(Section):
     """Who may see some paths; whoever does not meet every condition that is set gets a 401 or 403."""
 
     paths: SomePaths
-    """Exact, with `{parameters}`, or `/below/*`."""
+    """Exact, with `{parameters}`, or `/below/*`. LaunchKit's own (health, `/metrics`, whoami) answer to `token`."""
     networks: Annotated[tuple[Annotated[str, AfterValidator(check_network)], ...], BeforeValidator(split)] = ()
     """Networks that the client's address has to be in."""
     token: Secret | None = None

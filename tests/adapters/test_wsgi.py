@@ -14,6 +14,7 @@ from tests.adapters.pipeline_host import PipelineHost
 from tests.support.clients import WsgiClient
 from tests.support.targets import Target
 
+from launchkit.adapters.host import announced_length
 from launchkit.pipeline.exchange import Exchange
 from launchkit.pipeline.interceptor import Interceptor
 
@@ -309,3 +310,11 @@ def test_a_body_that_breaks_off_while_a_feature_reads_it_is_told_to_the_feature(
     assert reading.bodies == [(b"", False, True)]
     assert host.failures.counts == {}
     host.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "length"), [("12", 12), ("0", 0), ("", None), ("-1", None), ("\xb2", None), ("9" * 5000, None)]
+)
+def test_a_content_length_is_digits(text: str, length: int | None) -> None:
+    """What Python takes for digits beyond ASCII, or for a number too long to read, must not raise on the way in."""
+    assert announced_length(text) == length

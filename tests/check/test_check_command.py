@@ -167,3 +167,17 @@ def test_the_examples_come_out_clean(tmp_path: Path, name: str) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     assert "POST /login: throttles" in result.stdout
     assert "\n0 errors, 0 warnings, " in result.stdout
+
+
+def test_names_that_are_proxies_of_a_request_are_passed_over(tmp_path: Path) -> None:
+    """Flask modules import `request` and `current_app`, which raise whatever is asked of them outside of a request."""
+    (tmp_path / "proxied.py").write_text(
+        "from flask import Flask, current_app, request, session\n"
+        "from launchkit import LaunchKit, Settings\n"
+        "app = Flask(__name__)\n"
+        "kit = LaunchKit(Settings())\n"
+        "wrapped = kit.wsgi(app)\n"
+    )
+    result = run(tmp_path, "check", "proxied:wrapped")
+    assert "Traceback" not in result.stderr
+    assert (result.returncode, "0 errors" in result.stdout) == (0, True)

@@ -163,6 +163,13 @@ def test_what_is_no_host_is_refused(host: bytes | None, settings: EdgeSettings) 
     assert dict(answer.headers)[b"cache-control"] == b"no-store"
 
 
+def test_two_hosts_are_refused() -> None:
+    """Frameworks differ in which of two they read, so neither says what the app would make links with (RFC 9112)."""
+    refused = ask(b"evil.example", (b"host", b"example.com"), scheme="https")
+    assert refused is not None
+    assert refused.status == 400
+
+
 def test_without_url_other_hosts_are_refused() -> None:
     """There is nowhere to send them, and HTTP is as good as HTTPS."""
     settings = EdgeSettings(hosts=("api.example.com",))

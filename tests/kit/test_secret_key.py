@@ -124,6 +124,27 @@ def test_workers_agree_where_only_memory_can_be_written(
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
 
+@pytest.mark.parametrize("planted", ["fifo", "link", "readable by all"])
+def test_what_others_put_into_shared_memory_is_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planted: str
+) -> None:
+    """Anybody may write there: a pipe must not hang the start, and a key that others can read is none."""
+    memory = tmp_path / "memory"
+    monkeypatch.setattr("launchkit.secret_key.SHARED_MEMORY", memory)
+    folder = unwritable(tmp_path / "data")
+    good = key(folder).derive("accounts")
+    (path,) = memory.iterdir()
+    if planted == "readable by all":
+        path.chmod(0o644)
+    elif planted == "link":
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        path.unlink()
+        os.mkfifo(path)
+    assert key(folder).derive("accounts") != good
+
+
 @pytest.fixture(name="_no_memory")
 def _without_shared_memory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("launchkit.secret_key.SHARED_MEMORY", unwritable(tmp_path_factory.mktemp("shared") / "memory"))

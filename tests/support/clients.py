@@ -73,8 +73,12 @@ class AsgiClient:
             "raw_path": target.encode(),
             "query_string": query.encode(),
             "root_path": "",
-            "headers": [(b"host", b"example.org")]
-            + [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in headers],
+            "headers": [
+                (key.lower().encode("latin-1"), value.encode("latin-1"))
+                for key, value in (
+                    headers if any(key.lower() == "host" for key, _ in headers) else [("host", "example.org"), *headers]
+                )
+            ],
             "client": None if peer is None else (peer, 50_000),
             "server": ("example.org", 80),
             "extensions": extensions or {},

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 
-from launchkit.adapters.host import MARK, NO_LENGTH, Host
+from launchkit.adapters.host import MARK, NO_LENGTH, Host, announced_length
 from launchkit.adapters.routes import RouteLabels
 from launchkit.adapters.scope import Message, Receive, Scope, ScopeExchange, Send
 from launchkit.adapters.websocket import Handshake, deny
@@ -190,8 +190,8 @@ class AsgiExchange(ScopeExchange):
 
     async def aread(self, limit: int) -> Body:
         """Read the body up to `limit` bytes, keeping the messages for the app."""
-        announced = self.header(b"content-length")
-        if announced is not None and announced.isdigit() and int(announced) > limit:
+        announced = announced_length((self.header(b"content-length") or b"").decode("latin-1"))
+        if announced is not None and announced > limit:
             return Body(b"", too_large=True)
         if self._read is None:
             self._read = []

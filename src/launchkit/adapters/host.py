@@ -17,6 +17,11 @@ NO_LENGTH: Final = frozenset({204, 304})
 """Statuses whose responses have no Content-Length of their own (RFC 9110 section 8.6)."""
 
 
+def announced_length(text: str) -> int | None:
+    """Return the number of a Content-Length header (RFC 9110 section 8.6), or None if it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
 class Host(Protocol):
     """Starts the kit's background work and supplies the compiled pipeline."""
 

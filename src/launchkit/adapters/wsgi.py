@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Final
 from urllib.parse import quote
 
-from launchkit.adapters.host import MARK, NO_LENGTH, Host
+from launchkit.adapters.host import MARK, NO_LENGTH, Host, announced_length
 from launchkit.adapters.wsgi_input import LimitedInput, RejoinedInput, read_up_to
 from launchkit.adapters.wsgi_response import RefusableResponse, Response, SizedResponse
 from launchkit.pipeline.effects import Body, Waiting
@@ -64,8 +64,9 @@ class WsgiAdapter:
             body = exchange.answer(early) if early is not None else self.app(environ, exchange.start_response)
             return exchange.wrap(body)
         except BaseException as error:
-            if exchange.body_refusal is not None and isinstance(error, Exception):
-                return exchange.wrap(())
+            refusal = exchange.body_refusal
+            if refusal is not None and isinstance(error, Exception):
+                return exchange.wrap(exchange.answer(refusal) if exchange.status == 0 else ())
             exchange.fail(error)
             raise
 
@@ -212,17 +213,17 @@ class WsgiExchange(Exchange):
 
     def read(self, limit: int) -> Body:
         """Read the body up to `limit` bytes and put it back in front of what is left."""
-        announced: str = self._environ.get("CONTENT_LENGTH") or ""
-        if announced.isdigit() and int(announced) > limit:
+        announced = announced_length(self._environ.get("CONTENT_LENGTH") or "")
+        if announced is not None and announced > limit:
             return Body(b"", too_large=True)
         stream = self._environ["wsgi.input"]
         ends_itself = self._environ.get("wsgi.input_terminated", False)
-        size = int(announced) if announced.isdigit() else limit + 1 if ends_itself else 0
+        size = announced if announced is not None else limit + 1 if ends_itself else 0
         try:
             data = read_up_to(stream, size)
         except OSError:
             return Body(b"", disconnected=True)
-        if announced.isdigit() and len(data) < size:
+        if announced is not None and len(data) < size:
             return Body(b"", disconnected=True)
         self._environ["wsgi.input"] = io.BufferedReader(RejoinedInput(data, stream))
         return Body(b"", too_large=True) if len(data) > limit else Body(data)
@@ -230,8 +231,9 @@ class WsgiExchange(Exchange):
     def limit_body(self, limit: int, too_large: EarlyResponse) -> None:
         """Count what is read of a body whose length is not announced; with one that is the server keeps the client."""
         environ = self._environ
-        announced = (environ.get("CONTENT_LENGTH") or "").isdigit() and "HTTP_TRANSFER_ENCODING" not in environ
-        if environ.get("wsgi.input_terminated", False) and not announced:
+        announced = announced_length(environ.get("CONTENT_LENGTH") or "")
+        is_announced = announced is not None and "HTTP_TRANSFER_ENCODING" not in environ
+        if environ.get("wsgi.input_terminated", False) and not is_announced:
             self._input = LimitedInput(environ["wsgi.input"], limit, too_large)
             environ["wsgi.input"] = io.BufferedReader(self._input)
 

@@ -107,8 +107,8 @@ def _data_dir(settings: Settings, rules: list[Rule]) -> Iterator[Finding]:
 def is_writable(folder: Path) -> bool:
     """Tell whether a folder can be written to, or made, without doing either."""
     folder = folder.absolute()
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110  # never raises
+    return os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK)  # noqa: PTH112  # the same
 
 
 def _machines(settings: Settings) -> Iterator[Finding]:

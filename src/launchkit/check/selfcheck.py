@@ -82,7 +82,7 @@ class SelfCheck:
         Raises:
             CheckFailed: with all errors that need no app to be seen.
         """
-        self._refuse(place_findings(self._settings, self._rules, self._where))
+        self._refuse(self._fenced(self._of_place))
 
     def refuse(self) -> None:
         """Raise what is certainly wrong with the settings and the app, in production.
@@ -91,6 +91,9 @@ class SelfCheck:
             CheckFailed: with all errors that can be seen without a request.
         """
         self._refuse(self._visible())
+
+    def _of_place(self) -> Iterable[Finding]:
+        return place_findings(self._settings, self._rules, self._where)
 
     def _refuse(self, findings: Iterable[Finding]) -> None:
         errors = [finding for finding in findings if finding.severity == "error"]
@@ -109,7 +112,7 @@ class SelfCheck:
 
     def _visible(self) -> tuple[Finding, ...]:
         is_late = self._deadline()
-        findings = [*place_findings(self._settings, self._rules, self._where)]
+        findings = [*self._fenced(self._of_place)]
         findings += self._fenced(lambda: self._of_app(self._meet(is_late).findings))
         return tuple(dict.fromkeys(findings))
 

@@ -55,8 +55,8 @@ class Hosts(Interceptor):
     def on_request(self, exchange: Exchange) -> EarlyResponse | None:
         """Let pass what is at home; send the rest there, or refuse it."""
         name = host_name(self._client.host(exchange))
-        if name is None:
-            return problem(400, "Bad Request", "The Host header is missing or names no host.")
+        if name is None or len(exchange.header_values(b"host")) > 1:  # of two, apps may read the other one
+            return problem(400, "Bad Request", "The Host header is missing, sent twice, or names no host.")
         host = self._hosts.find(name)
         if host is None:
             if self._home is None:

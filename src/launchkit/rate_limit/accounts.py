@@ -181,7 +181,7 @@ def normalise(text: str) -> str:
         folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
         text = "".join(_plain(each) for each in folded if unicodedata.category(each) not in _IGNORED)
     text = text.lower().replace(" ", "")
-    if text.endswith(">"):
+    if text.endswith(">") and "<" in text:
         text = text[:-1].rpartition("<")[2]
     return _number(text) if "@" not in text and _is_number(text) else text
 

@@ -76,7 +76,7 @@ class Discriminator:
     def _of_header(self, name: bytes) -> Part:
         def value(exchange: Exchange, address: str | None) -> str | None:
             values = exchange.header_values(name)
-            return "=" + self._digest(values[0].decode("latin-1")) if len(values) == 1 else address
+            return "=" + self._digest(values[0].decode("latin-1")) if len(values) == 1 else address or UNKNOWN
 
         return value
 
@@ -87,7 +87,7 @@ class Discriminator:
                 return None if text is None else "=" + self._digest(text)
             except Exception as error:  # noqa: BLE001  # the app's function; what it breaks must not switch limits off
                 self._report("rate_limit", error)
-                return address
+                return address or UNKNOWN
 
         return value
 

@@ -27,7 +27,7 @@ from limits.errors import ConfigurationError
 from limits.storage import MovingWindowSupport, SlidingWindowCounterSupport, Storage
 
 from launchkit.pipeline.clock import Clock, SystemClock
-from launchkit.pipeline.effects import Charge, Quota
+from launchkit.pipeline.effects import Quota
 from launchkit.rate_limit.memory import Bucket, Counter, Log, MemoryLimiter
 
 MAX_KEYS: Final = 100_000
@@ -124,7 +124,7 @@ class _Windows(MemoryLimiter):
             if not window.fits(cost, now):
                 return None
             if window is not known:
-                self._new(Charge(key, quota), now)  # makes room
+                self._make_room(now)
                 self._cool[key] = window
             taken = window.take(now)
             for _ in range(cost - 1):

@@ -39,7 +39,7 @@ VERSION: Final = 1
 PAYLOAD: Final = 264
 """Bytes that a slot holds at most."""
 
-ABANDONED_SECONDS: Final = 6 * 3600.0
+ABANDONED_SECONDS: Final = 7 * 86_400.0
 """After so long without a touch a table in shared memory is removed by the next one to be made there."""
 
 _WAYS: Final = 8
