@@ -173,6 +173,7 @@ class TestBrokenOff:
     def test_a_write_is_whole_wherever_it_was_broken_off(self, path: Path, name: str) -> None:
         """After any instruction, the next process finds the old payload or the new one, and the others unharmed."""
         found = []
+        stopped_at(Table(path, 8), 1, name, b"")  # Python 3.12 tells of instructions only from the second time on
         for opcode in range(1, 10_000):
             table = Table(path.with_name(str(opcode)), 8)
             for number in range(8):
