@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from tests.adapters.pipeline_host import PipelineHost
 from tests.support.clients import Reply
-from tests.support.exchanges import WrittenExchange
 
 from launchkit.pipeline.effects import ReadBody, Steps
 from launchkit.pipeline.exchange import EarlyResponse, Exchange
@@ -310,12 +309,3 @@ def test_an_early_answer_is_not_taken_for_the_apps(tmp_path: Path) -> None:
         reply = chunked(bare) if name == "wsgi" else bare.request("POST", "/", [], b"x" * 11)
         assert (reply.status, reply.body) == (418, b"tea")
         bare.close()
-
-
-def test_an_exchange_that_cannot_do_it_says_so() -> None:
-    """Rather than letting everything through in silence."""
-    exchange = WrittenExchange()
-    with pytest.raises(NotImplementedError):
-        exchange.limit_body(10, EarlyResponse(413))
-    with pytest.raises(NotImplementedError):
-        exchange.present_to_app(None, "http", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from launchkit.pipeline.exchange import Exchange, Header
+from launchkit.pipeline.exchange import EarlyResponse, Exchange, Header
 
 
 class WrittenExchange(Exchange):
@@ -56,6 +56,12 @@ class WrittenExchange(Exchange):
 
     def request_headers(self) -> Iterable[Header]:
         return list(self.headers)
+
+    def present_to_app(self, client: str | None, scheme: str, host: bytes | None) -> None:
+        raise AssertionError("no app is there to be shown anything")
+
+    def limit_body(self, limit: int, too_large: EarlyResponse) -> None:
+        raise AssertionError("no body is there to be limited")
 
     def hide_request_headers(self, names: frozenset[bytes]) -> None:
         self.headers = [pair for pair in self.headers if pair[0] not in names]

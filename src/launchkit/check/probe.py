@@ -121,6 +121,12 @@ class Probe(Exchange):
     def hide_request_headers(self, names: frozenset[bytes]) -> None:
         """Do nothing: no app sees it."""
 
+    def present_to_app(self, client: str | None, scheme: str, host: bytes | None) -> None:
+        """Do nothing: no app sees it."""
+
+    def limit_body(self, limit: int, too_large: EarlyResponse) -> None:
+        """Do nothing: the body is the rehearsal's own."""
+
     def read(self, limit: int) -> Body:
         """Return the body."""
         return Body(self._body, too_large=len(self._body) > limit)

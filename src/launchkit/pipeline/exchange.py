@@ -118,27 +118,27 @@ class Exchange(ABC):
         """Return all request headers."""
 
     def headers_named(self, names: frozenset[bytes]) -> tuple[Header, ...]:
-        """Return every request header that has one of these names, always in the same order."""
+        """Return every request header that has one of these names, in the order received."""
         return tuple([header for header in self.request_headers() if header[0] in names])
 
     @abstractmethod
     def hide_request_headers(self, names: frozenset[bytes]) -> None:
         """Take headers out of the request before the app sees it."""
 
+    @abstractmethod
     def present_to_app(self, client: str | None, scheme: str, host: bytes | None) -> None:
         """Show the app another client's address, `http` or `https`, and Host; None leaves what the server said.
 
         `peer` and `scheme` go on telling what the server said.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def limit_body(self, limit: int, too_large: EarlyResponse) -> None:
         """Let no more than `limit` bytes of the request body through, however it arrives.
 
         Whoever reads on finds the client gone, and unless the response has started by then it is `too_large`, whatever
         the app makes of that.
         """
-        raise NotImplementedError
 
     def response_header(self, name: bytes) -> bytes | None:
         """Return the first value of a response header; valid from `on_response_start` on."""
