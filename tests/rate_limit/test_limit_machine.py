@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, rule
 
 from launchkit.pipeline.clock import SystemClock
-from launchkit.pipeline.effects import Charge, Quota, StoreDown, Verdict
+from launchkit.pipeline.effects import MOST_EXACT, Charge, Quota, StoreDown, Verdict
 from launchkit.rate_limit import machine
-from launchkit.rate_limit.machine import MOST, MachineLimiter
+from launchkit.rate_limit.machine import MachineLimiter
 from launchkit.rate_limit.memory import MemoryLimiter
 from launchkit.stores.table import Table
 from launchkit.testing import FrozenClock
@@ -39,7 +39,7 @@ CHARGES = (
     log("a", (1, 10)),
     log("b", (2, 5), (3, 60)),
     log("c", (3, 7)),
-    log("d", (2, 1), (4, 30), (MOST, 100_000)),
+    log("d", (2, 1), (4, 30), (MOST_EXACT, 100_000)),
     counter("e", 3, 8),
     counter("f", 100, 16),
 )
@@ -144,7 +144,7 @@ def test_rounding_lets_no_more_through(amount: int, seconds: float, start: float
 def test_a_bucket_that_is_never_empty_counts_on_for_days(limiter: MachineLimiter, clock: FrozenClock) -> None:
     """Hits are kept relative to a time that moves along with them."""
     model = MemoryLimiter(clock, 1000)
-    charge = log("a", (2, 10), (MOST, 1800))
+    charge = log("a", (2, 10), (MOST_EXACT, 1800))
     for _ in range(6000):
         clock.advance(28.5)
         expected = model.hit((charge,))
@@ -159,8 +159,8 @@ def test_a_bucket_that_is_never_empty_counts_on_for_days(limiter: MachineLimiter
 
 def test_the_largest_log_fits(limiter: MachineLimiter) -> None:
     """A limit of 64 is exact, within a hit that names its bucket twice too."""
-    charge = log("a", (MOST, 60))
-    assert [allowed(limiter, charge) for _ in range(MOST - 1)] == [True] * (MOST - 1)
+    charge = log("a", (MOST_EXACT, 60))
+    assert [allowed(limiter, charge) for _ in range(MOST_EXACT - 1)] == [True] * (MOST_EXACT - 1)
     assert allowed(limiter, charge, charge)
     assert not allowed(limiter, charge)
 
@@ -196,7 +196,7 @@ def test_a_flood_of_new_clients_does_not_free_those_at_their_limit(place: Path, 
         assert [allowed(limiter, attacker) for _ in range(3)] == [True, True, True]
     before = [(file.name, file.stat().st_size) for file in place.parent.iterdir()]
     for number in range(8000):
-        limiter.hit((log(f"flood {number}", (100 - MOST, 60)),))
+        limiter.hit((log(f"flood {number}", (100 - MOST_EXACT, 60)),))
     assert not any(allowed(limiter, attacker) for attacker in attackers)
     assert [(file.name, file.stat().st_size) for file in place.parent.iterdir()] == before
 

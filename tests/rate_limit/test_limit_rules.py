@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.exchanges import WrittenExchange
 
-from launchkit.pipeline.effects import Quota
+from launchkit.pipeline.effects import MOST_EXACT, Quota
 from launchkit.pipeline.interceptor import METHODS
 from launchkit.pipeline.paths import PathPattern
 from launchkit.rate_limit.keys import Discriminator, Function
 from launchkit.rate_limit.rules import (
-    MOST_IN_LOG,
     AnswerSuccess,
     Rule,
     compile_rules,
@@ -228,7 +227,7 @@ def test_what_is_kept_says_the_same_as_what_was_written(written_items: list[tupl
     assert sum(quota.exact for quota in found) <= 1
     for quota in found:
         assert list(quota.windows) == sorted(quota.windows)
-        assert (quota.most <= MOST_IN_LOG) is quota.exact
+        assert (quota.most <= MOST_EXACT) is quota.exact
         assert quota.exact or len(quota.windows) == 1
 
 

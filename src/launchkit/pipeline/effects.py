@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from launchkit.pipeline.exchange import Header
 
@@ -25,6 +25,10 @@ class StoreDown(Exception):
 
 
 # --- rate limits ---------------------------------------------------------------------------------------------------
+
+
+MOST_EXACT: Final = 64
+"""Hits in a window up to which each is kept: what a slot of the workers' table has room for."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -25,14 +25,11 @@ from pathlib import Path
 from typing import Final, NoReturn, TypeAlias, cast
 
 from launchkit.pipeline.clock import Clock
-from launchkit.pipeline.effects import Charge, Quota, StoreDown, Verdict
+from launchkit.pipeline.effects import MOST_EXACT, Charge, Quota, StoreDown, Verdict
 from launchkit.rate_limit.memory import Counter, Log
 from launchkit.stores.table import Address, Table, open_table
 
 logger = logging.getLogger("launchkit")
-
-MOST: Final = 64
-"""Hits that an exact quota takes at most: what a slot has room for."""
 
 PATIENCE: Final = 0.25
 THREAD_PATIENCE: Final = 1.0
@@ -108,7 +105,7 @@ class SharedLog:
 
     def dump(self) -> bytes:
         """Return base and hits, the last ones if one hit named the same bucket more often than there is room for."""
-        return _BASE.pack(self._base) + self._log.times[-MOST:].tobytes()
+        return _BASE.pack(self._base) + self._log.times[-MOST_EXACT:].tobytes()
 
 
 SharedBucket: TypeAlias = SharedLog | SharedCounter
@@ -123,8 +120,8 @@ class Kind:
     """
 
     def __init__(self, quota: Quota) -> None:
-        if quota.exact and quota.most > MOST:
-            raise ValueError(f"an exact quota takes at most {MOST} hits, not {quota.most}")
+        if quota.exact and quota.most > MOST_EXACT:
+            raise ValueError(f"an exact quota takes at most {MOST_EXACT} hits, not {quota.most}")
         self.quota = quota
         self.tick = 2.0 ** max(-20, math.frexp(quota.longest)[1] - 31)  # so that `longest` has less than 2**31
         windows = tuple((amount, math.ceil(seconds / self.tick)) for amount, seconds in quota.windows)
@@ -174,7 +171,7 @@ class MachineLimiter:
 
         Raises:
             StoreDown: if the table's lock was not to be had in time.
-            ValueError: for an exact quota of more than `MOST` hits.
+            ValueError: for an exact quota of more than `MOST_EXACT` hits.
         """
         table = self._ready()
         named = _named(table, charges)

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 
 import limits
 
-from launchkit.pipeline.effects import Quota
+from launchkit.pipeline.effects import MOST_EXACT, Quota
 from launchkit.pipeline.exchange import Exchange
 from launchkit.pipeline.interceptor import METHODS
 from launchkit.pipeline.paths import PathPattern, normalise
@@ -19,9 +19,6 @@ from launchkit.settings import Preset, RateLimitRule, RateLimitSettings, Routes
 
 OnOutage = Literal["local", "open", "closed"]
 MakeDiscriminator = Callable[[str | Function], Discriminator]
-
-MOST_IN_LOG: Final = 64
-"""Up to this many hits in a window are counted exactly; more by a counter, whose size does not grow with them."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -145,12 +142,13 @@ def _limits(rule: str, told: str, terms: tuple[_Terms, ...], discriminator: Make
 def quotas(text: str) -> tuple[Quota, ...]:
     """Read limits in the notation of the `limits` package: `10/minute`, `30/10 minutes; 100/day`.
 
-    A window that another one implies, because that is longer and takes no more, is left out.
+    Up to `MOST_EXACT` hits in a window are counted exactly; more by a counter, whose size does not grow with them. A
+    window that another one implies, because that is longer and takes no more, is left out.
     """
     items = {(item.amount, float(item.get_expiry())) for item in limits.parse_many(text)}
     needed = sorted(item for item in items if not any(_implies(other, item) for other in items - {item}))
-    logged = tuple(item for item in needed if item[0] <= MOST_IN_LOG)
-    counted = [Quota((item,), exact=False) for item in needed if item[0] > MOST_IN_LOG]
+    logged = tuple(item for item in needed if item[0] <= MOST_EXACT)
+    counted = [Quota((item,), exact=False) for item in needed if item[0] > MOST_EXACT]
     return (*([Quota(logged)] if logged else []), *counted)
 
 
