@@ -13,11 +13,14 @@ from launchkit.pipeline.clock import Clock
 from launchkit.pipeline.effects import Limiter
 from launchkit.place import secret_values
 from launchkit.rate_limit.rules import Rule
+from launchkit.read_cache.memory import MemoryResponses
 from launchkit.redaction.engine import Redactor
 from launchkit.settings import Settings
+from launchkit.stores.marks import Marks
 
 if TYPE_CHECKING:
     from launchkit.rate_limit.machine import MachineLimiter
+    from launchkit.read_cache.redis import TieredResponses
     from launchkit.stores.redis import RedisConnections
 
 logger = logging.getLogger("launchkit")
@@ -51,7 +54,9 @@ def probe_routes(settings: Settings) -> frozenset[str]:
 def personal_paths(settings: Settings) -> tuple[str, ...]:
     """Return the paths that no cache rule may cover."""
     routes = settings.routes
+    sources = settings.webhooks.sources.items()
     return (
+        *(source.path or f"/webhooks/{name}" for name, source in sources),
         *routes.login,
         *routes.signup,
         *routes.password_reset,
@@ -62,7 +67,7 @@ def personal_paths(settings: Settings) -> tuple[str, ...]:
 
 
 def redis_connections(settings: Settings, clock: Clock) -> RedisConnections | None:
-    """Return connections to Redis if the settings ask for them.
+    """Return the limits' connections to Redis if the settings ask for them.
 
     Raises:
         StartError: if the package is missing or the URL is none.
@@ -110,3 +115,38 @@ def machine_limiter(settings: Settings, clock: Clock, rules: Iterable[Rule]) -> 
     except (OSError, ImportError) as error:
         logger.warning("Limits are counted by each process alone: no table can be shared here (%s).", error)
         return None
+
+
+def marks_for(settings: Settings, clock: Clock) -> Marks:
+    """Return what remembers when cached responses were invalidated: for this machine, once `share_marks` was called."""
+    if not settings.shares_machine:
+        return Marks(clock)
+    try:
+        from launchkit.stores.shared_marks import SharedMarks  # needs what only POSIX systems have
+        from launchkit.stores.table import places
+    except ImportError:
+        return Marks(clock)
+    return SharedMarks(places(settings.data_dir), clock)
+
+
+def share_marks(marks: Marks) -> None:
+    """Open what all workers of this machine mark in, if `marks` is of that kind and the machine can."""
+    try:
+        marks.share()
+    except OSError as error:
+        logger.warning("An invalidation reaches only the process that it happens in: no table here (%s).", error)
+
+
+def tiered_responses(
+    settings: Settings, memory: MemoryResponses, marks: Marks, clock: Clock, key_for: Callable[[str], bytes]
+) -> TieredResponses | None:
+    """Return what shares cached responses with other machines, if the settings ask for Redis."""
+    if settings.redis_url is None:
+        return None
+    from launchkit.read_cache.redis import TieredResponses  # only when the settings ask for it
+    from launchkit.stores.redis import RedisConnections
+
+    connections = RedisConnections(
+        settings.redis_url.get_secret_value(), clock, TieredResponses.BUDGET, "Redis for the cache"
+    )
+    return TieredResponses(memory, marks, connections, clock, namespace=key_for("redis namespace").hex()[:8])

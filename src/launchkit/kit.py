@@ -10,9 +10,9 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from launchkit.adapters.asgi import App as AsgiApp
 from launchkit.adapters.asgi import AsgiAdapter
@@ -21,12 +21,15 @@ from launchkit.adapters.wsgi import App as WsgiApp
 from launchkit.adapters.wsgi import WsgiAdapter
 from launchkit.assembly import (
     machine_limiter,
+    marks_for,
     personal_paths,
     probe_routes,
     redactor,
     redis_check,
     redis_connections,
     redis_limiter,
+    share_marks,
+    tiered_responses,
     trusted_proxies,
 )
 from launchkit.background import LoopThread, ThreadPool
@@ -51,6 +54,7 @@ from launchkit.pipeline.pipeline import Failures, Pipeline
 from launchkit.place import no_secret
 from launchkit.rate_limit.interceptor import RateLimit
 from launchkit.rate_limit.memory import MemoryLimiter
+from launchkit.read_cache.functions import CachedFunction, FunctionCaches
 from launchkit.read_cache.interceptor import ReadCache
 from launchkit.read_cache.memory import MemoryResponses
 from launchkit.redaction.logs import install as install_in_logging
@@ -59,6 +63,7 @@ from launchkit.secret_key import SecretKey
 from launchkit.settings import Settings
 from launchkit.timing.endpoint import MetricsEndpoint
 from launchkit.timing.interceptor import Timing
+from launchkit.timing.series import RouteStatistics
 from launchkit.webhooks.delivery import Handler, Handlers
 from launchkit.webhooks.inbox import SqliteInbox
 from launchkit.webhooks.interceptor import Webhooks
@@ -68,8 +73,12 @@ if TYPE_CHECKING:
     from flask import Flask
     from starlette.applications import Starlette
 
+    from launchkit.read_cache.redis import TieredResponses
+
 
 T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
 HandlerT = TypeVar("HandlerT", bound=Handler)
 CheckT = TypeVar("CheckT", bound=Callable[[], object])
 
@@ -123,7 +132,10 @@ class LaunchKit:
             report=self._failures.report,
             exempt=lambda: self.webhooks.patterns,
         )
-        self.cache = ReadCache(settings.read_cache, personal_paths(settings), self._clock)
+        self._marks = marks_for(settings, self._clock)
+        self._memory = MemoryResponses(settings.read_cache.size, self._clock, self._marks)
+        self.cache = ReadCache(settings.read_cache, personal_paths(settings), self._clock, self._memory)
+        self._function_caches = FunctionCaches(self._clock, self.cache.flights, self._marks)
         self.webhooks = Webhooks(
             settings.webhooks, self._clock, self._handlers, self._charge_refused_webhook, self._wake_worker
         )
@@ -133,7 +145,6 @@ class LaunchKit:
         self._redis = redis_connections(settings, self._clock)
         if self._redis is not None:
             self.health.checks.add(HealthCheck("redis for limits", redis_check(self._redis), required=False))
-        self._responses = MemoryResponses(settings.read_cache.size, self._clock)
         self._inbox = SqliteInbox(settings.data_dir / "inbox.sqlite3", self._clock)
         self._begin_process()
         self._interceptors()  # tells now what is wrong with settings that only mean something together
@@ -148,6 +159,9 @@ class LaunchKit:
         self._server_loop: asyncio.AbstractEventLoop | None = None
         self._worker: Worker | None = None
         self._limiters: tuple[Limiter, InstantLimiter | None] | None = None
+        self._memory = MemoryResponses(self.settings.read_cache.size, self._clock, self._marks)
+        self._responses: TieredResponses | None = None
+        self.cache.use(self._memory)
         self._running = False
         self.pipeline: Pipeline | None = None
 
@@ -223,6 +237,32 @@ class LaunchKit:
             return function
 
         return register
+
+    def cached(
+        self,
+        ttl: float,
+        key: str | Callable[..., object] | None = None,
+        tags: Sequence[str] = (),
+        max_entries: int = 1000,
+    ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
+        """Keep the results of a function, sync or async, for `ttl` seconds: for expensive reads.
+
+        Concurrent callers with the same arguments share one call. All are given the same object: read it, do not change
+        it. `kit.cache.invalidate(tag=...)` and the function's own `invalidate()` end what is kept.
+
+        Args:
+            ttl: seconds that a result is used for.
+            key: what tells one call from another: None for all arguments; a text that names those that count, with
+                attributes if need be, `"{user.id}:{page}"`; or a function of the same arguments that returns a plain
+                value, or None for a call that is not to be cached. Needed where a parameter looks like one user's or
+                takes more than plain values.
+            tags: names by which results can be invalidated together with others.
+            max_entries: how many results each process keeps; the least recently used ones are given up first.
+
+        Raises:
+            LaunchKitError: for a function whose calls cannot be told apart or whose results cannot be kept.
+        """
+        return self._function_caches.cached(ttl, key, tags, max_entries)
 
     def check(self) -> tuple[Finding, ...]:
         """Prove that the protection works, and return what is wrong with it, its place and the app.
@@ -315,6 +355,9 @@ class LaunchKit:
         if self._redis is not None:
             with contextlib.suppress(Exception):
                 await self._redis.aclose()
+        if self._responses is not None:
+            with contextlib.suppress(Exception):
+                await self._responses.aclose()
         await asyncio.to_thread(self._close)
 
     def _stop_worker(self) -> Future[None] | None:
@@ -332,6 +375,9 @@ class LaunchKit:
         if self._redis is not None:
             with contextlib.suppress(Exception):
                 self._redis.close()
+        if self._responses is not None:
+            with contextlib.suppress(Exception):
+                self._responses.close()
         self._loop_thread.stop()
         self._server_loop = None
 
@@ -353,14 +399,22 @@ class LaunchKit:
         if self._limiters is None:
             self._limiters = self._open_limiters()
             self.rate_limit.prepare()
+            if self.settings.read_cache.enabled:
+                share_marks(self._marks)
+                self._responses = tiered_responses(
+                    self.settings, self._memory, self._marks, self._clock, self._secret_key.derive
+                )
+                self.cache.use(self._responses or self._memory)
         limiter, instant_limiter = self._limiters
+        responses = self._responses or self._memory
         backends = Backends(
             limiter=limiter,
             local_limiter=self._local_limiter,
-            responses=self._responses,
+            responses=responses,
             inbox=self._inbox,
             prober=self.health,
             instant_limiter=instant_limiter,
+            instant_responses=responses,
         )
         return Pipeline(Planner(self._interceptors()), backends, self._failures, self._clock)
 
@@ -373,7 +427,7 @@ class LaunchKit:
     def _interceptors(self) -> list[Interceptor]:
         """Return what a request goes through, outermost first."""
         settings = self.settings
-        extra = metric_sources(self.rate_limit, self.cache, self._responses, self.webhooks, self._failures)
+        extra = metric_sources(self.rate_limit, self.cache, self._memory, self.webhooks, self._failures)
         release = settings.release
         chain: list[tuple[bool, Interceptor]] = [
             (settings.timing.enabled, self.timing),
@@ -404,9 +458,7 @@ class LaunchKit:
         )
 
     def _p95(self) -> dict[str, object]:
-        return {
-            "p95_seconds": {f"{figures.method} {figures.route}": figures.p95 for figures in self.timing.routes()[:20]}
-        }
+        return {"p95_seconds": {_label_of(figures): figures.p95 for figures in self.timing.routes()[:20]}}
 
     def _announce(self) -> None:
         try:
@@ -433,6 +485,11 @@ class LaunchKit:
         worker = self._worker
         if worker is not None:
             worker.wake()
+
+
+def _label_of(figures: RouteStatistics) -> str:
+    cache = "" if figures.cache is None else f" (cache {figures.cache})"
+    return f"{figures.method} {figures.route}{cache}"
 
 
 def _renew_after_fork(kit: LaunchKit) -> None:

@@ -40,15 +40,36 @@ def _rate_limits(rate_limit: RateLimit) -> Iterator[Metric]:
 
 def _read_cache(cache: ReadCache) -> Iterator[Metric]:
     figures = cache.figures()
-    outcomes = {"hit": figures.hits, "miss": figures.misses, "bypass": sum(figures.bypasses.values())}
+    outcomes = {
+        "hit": figures.hits,
+        "stale": figures.stale,
+        "collapsed": figures.collapsed,
+        "stale_if_error": figures.failed,
+        "miss": figures.misses,
+        "bypass": sum(figures.bypasses.values()),
+    }
     for outcome, count in outcomes.items():
         labels = {"outcome": outcome}
-        yield Metric("launchkit_cache_requests_total", "counter", "Requests under a cache rule.", labels, count)
+        yield Metric("launchkit_cache_requests_total", "counter", "Requests that the cache looked at.", labels, count)
+    for name, text, reasons in (
+        ("launchkit_cache_bypasses_total", "Requests that could not use the cache.", figures.bypasses),
+        ("launchkit_cache_unstorable_total", "Responses that could not be stored.", figures.unstorable),
+    ):
+        for reason, count in sorted(reasons.items()):
+            yield Metric(name, "counter", text, {"reason": str(reason)}, count)
+    for name, text, count in (
+        ("launchkit_cache_stored_total", "Responses that were stored.", figures.stored),
+        ("launchkit_cache_revalidated_total", "Stored responses that the app has confirmed.", figures.revalidated),
+        ("launchkit_cache_invalidations_total", "Changes that made stored responses invalid.", figures.invalidations),
+    ):
+        yield Metric(name, "counter", text, {}, count)
 
 
 def _responses(responses: MemoryResponses) -> Iterator[Metric]:
     figures = responses.figures()
     yield Metric("launchkit_cache_bytes", "gauge", "Size of what the cache holds.", {}, figures.bytes)
+    yield Metric("launchkit_cache_budget_bytes", "gauge", "What it may hold.", {}, figures.budget)
+    yield Metric("launchkit_cache_urls", "gauge", "URLs of which the cache holds a response.", {}, figures.keys)
     yield Metric("launchkit_cache_evictions_total", "counter", "Responses put out for others.", {}, figures.evictions)
 
 

@@ -84,7 +84,7 @@ def _off(settings: Settings, webhooks: Webhooks) -> Iterator[str]:
         where = " (open to this machine in development)" if settings.in_development else ""
         yield f"{settings.timing.metrics_path} and health details{where}: set {PREFIX}TOKEN"
     if settings.read_cache.enabled and not settings.read_cache.rules:
-        yield f"read cache: name what everybody may share, {PREFIX}READ_CACHE__RULES__<NAME>__PATHS=/..."
+        yield f"read cache rules: name what everybody may share, {PREFIX}READ_CACHE__RULES__<NAME>__PATHS=/..."
 
 
 def _taken_over(settings: Settings, routes: list[tuple[frozenset[str], str]]) -> Iterator[str]:

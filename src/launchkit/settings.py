@@ -259,8 +259,9 @@ class RateLimitSettings(Feature):
     max_body: Bytes = 65_536
     """Bytes of a body that an account is looked for in; a larger one is answered with 413 on those routes."""
     store: Literal["auto", "memory", "machine"] = "auto"
-    """Where counts are kept without `redis_url`: `memory` is each process for itself, `machine` a table in shared
-    memory that all workers of this machine use; by default `machine` in production, else `memory`."""
+    """Where counts, and what the cache has invalidated, are kept without `redis_url`: `memory` is each process for
+    itself, `machine` tables in shared memory that all workers of this machine use; by default `machine` in production,
+    else `memory`."""
     max_keys: Annotated[int, Field(ge=1000)] = 100_000
     """How many buckets are remembered at most."""
 
@@ -276,6 +277,8 @@ class CacheRule(Section):
     """Seconds after that in which one request fetches anew while others still get the stored one (RFC 5861)."""
     vary: HeaderNames = ()
     """Request headers that select between variants, besides those in the response's Vary."""
+    tags: Strings = ()
+    """Names by which its responses can be invalidated together, besides those in their `Cache-Tag` header."""
     public: bool = False
     """Hide Cookie and Authorization from the app on these paths, so that what is stored cannot be personal."""
     max_body: Bytes = 2_000_000
@@ -283,12 +286,20 @@ class CacheRule(Section):
 
 
 class ReadCacheSettings(Feature):
-    """Shared cache of GET responses, for the paths of its rules only."""
+    """Shared cache of GET responses: for the paths of its rules, and for responses that say how long they are fresh."""
 
     rules: dict[str, CacheRule] = {}
     """Rules, by name."""
     never: Paths = ()
-    """Paths that no rule may cover, besides those that `routes` names as personal."""
+    """Paths that are never cached, besides those that `routes` names as personal and those of webhooks."""
+    stale_if_error: Annotated[float, Field(ge=0)] = 0
+    """Seconds after its freshness for which a stored response is given when the app fails to make a new one (5xx),
+    unless the response says otherwise (RFC 5861)."""
+    heuristics: bool = False
+    """Whether a response that only says when it was last modified is fresh for a tenth of its age, a day at most
+    (RFC 9111 section 4.2.2)."""
+    targets: HeaderNames = ("launchkit-cache-control", "cdn-cache-control")
+    """Response headers that are obeyed in place of Cache-Control, the best first (RFC 9213)."""
     size: Bytes = 64_000_000
     """Bytes of stored responses that this process keeps at most."""
 
@@ -303,7 +314,7 @@ class TimingSettings(Feature):
     metrics_path: Path1 = "/metrics"
     """Where the figures are served as Prometheus text; needs `token` outside development."""
     max_series: Annotated[int, Field(ge=8)] = 256
-    """Distinct method and route pairs that are kept apart; further ones share one."""
+    """Distinct combinations of method, route and use of the read cache that are kept apart; further ones share one."""
 
 
 class RedactionSettings(Feature):
@@ -405,7 +416,7 @@ class Settings(BaseSettings):
     """What accounts are hashed and cookies signed with; by default made once and kept in `data_dir`. Several machines
     need the same."""
     redis_url: Secret | None = None
-    """Redis or Valkey for limits that several machines share."""
+    """Redis or Valkey for limits and cached responses that several machines share."""
     trusted_proxies: Networks = ()
     """The proxies in front, whose word about the client is believed: networks, `private` for every private network,
     `unix` for a Unix socket, or a vendor like `cloudflare`; by default read off the hosting platform."""
@@ -453,7 +464,7 @@ class Settings(BaseSettings):
 
     @property
     def shares_machine(self) -> bool:
-        """Whether limits are to be counted in a table that all workers of this machine use."""
+        """Whether limits and invalidations are to be kept in tables that all workers of this machine use."""
         store = self.rate_limit.store
         return self.redis_url is None and (store == "machine" or (store == "auto" and self.environment == "production"))
 

@@ -16,7 +16,6 @@ from launchkit.pipeline.effects import Backends
 from launchkit.pipeline.interceptor import Interceptor, Planner
 from launchkit.pipeline.pipeline import Failures, Pipeline
 from launchkit.rate_limit.memory import MemoryLimiter
-from launchkit.read_cache.memory import MemoryResponses
 from launchkit.settings import HealthSettings
 from launchkit.webhooks.inbox import SqliteInbox
 
@@ -36,7 +35,7 @@ class PipelineHost:
         backends = Backends(
             limiter=limiter,
             local_limiter=limiter,
-            responses=MemoryResponses(1_000_000, self.world.clock),
+            responses=_nowhere,  # type: ignore[arg-type]  # nobody asks for any
             inbox=self.inbox,
             prober=HealthMonitor(HealthSettings(), self.world.clock, _nowhere, _nowhere),
         )

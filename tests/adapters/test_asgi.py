@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.adapters.pipeline_host import PipelineHost
+from tests.adapters.test_hooks import BodyWatching
 from tests.support.clients import AsgiClient
 from tests.support.targets import Target
 
@@ -213,15 +214,84 @@ def test_a_request_leaves_nothing_to_the_garbage_collector(make: Callable[..., T
         gc.enable()
 
 
-def test_a_body_that_hooks_cannot_see_is_not_stored(make: Callable[..., Target]) -> None:
-    """`http.response.zerocopysend` hands the server a file; what is left is not the whole."""
-    target = make("asgi", read_cache={"rules": {"all": {"paths": "/*"}}})
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "http.response.zerocopysend", "file": 3, "more_body": True},
+        {"type": "http.response.pathsend", "path": "/dev/null"},
+    ],
+)
+def test_a_body_that_hooks_cannot_see_is_not_taken_for_whole(tmp_path: Path, message: dict[str, Any]) -> None:
+    """The server is handed a file; what is left is not to be shown as if it were all."""
+    watching = BodyWatching()
+    host = PipelineHost("asgi", [watching], tmp_path)
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.zerocopysend", "file": 3, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        await send(message)
+        if message.get("more_body"):
+            await send({"type": "http.response.body", "body": b""})
 
-    target.client.app.app = app
-    for _ in range(2):
-        assert target.request("GET", "/").header("cache-status") == "LaunchKit; fwd=miss"
+    host.client.app.app = app
+    assert host.request("GET", "/").messages[1] is message
+    assert watching.chunks == []
+    host.close()
+
+
+def test_a_body_that_nobody_watches_passes_as_it_is(host: PipelineHost) -> None:
+    """The very messages of the app."""
+    body = {"type": "http.response.body", "body": b"hello", "extra": 1}
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send(body)
+
+    host.client.app.app = app
+    assert host.request("GET", "/").messages[1] is body
+
+
+def test_what_an_app_sends_after_its_last_chunk_is_not_shown(tmp_path: Path) -> None:
+    """There is one last chunk, even where the app goes on against the rules."""
+    watching = BodyWatching()
+    host = PipelineHost("asgi", [watching], tmp_path)
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"whole"})
+        await send({"type": "http.response.body", "body": b"surplus"})
+
+    host.client.app.app = app
+    host.request("GET", "/")
+    assert watching.chunks == [(b"whole", True)]
+    host.close()
+
+
+def test_an_app_is_shown_other_headers(tmp_path: Path) -> None:
+    """In place of those of the same names; what the server holds stays as it was."""
+    seen: list[Any] = []
+
+    class Setting(Interceptor):
+        def on_request(self, exchange: Exchange) -> None:
+            seen.append(exchange.header(b"x-two"))
+            exchange.set_request_headers(iter([(b"x-two", b"new"), (b"x-three", b"3")]))
+            seen.extend([exchange.header(b"x-two"), exchange.header_values(b"x-two"), exchange.header(b"x-three")])
+            seen.append(exchange.app_scheme)
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        seen.append(scope["headers"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    host = PipelineHost("asgi", [Setting()], tmp_path)
+    host.client.app.app = app
+    own = [(b"x-two", b"1"), (b"host", b"example.org"), (b"x-two", b"2")]
+
+    async def nothing(*_: object) -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": own, "query_string": b""}
+    host.client.runner.run(host.client.app(scope, nothing, nothing))
+    assert own == [(b"x-two", b"1"), (b"host", b"example.org"), (b"x-two", b"2")]
+    new = [(b"host", b"example.org"), (b"x-two", b"new"), (b"x-three", b"3")]
+    assert seen == [b"2", b"new", [b"new"], b"3", "http", new]
+    host.close()

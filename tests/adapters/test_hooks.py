@@ -74,10 +74,11 @@ class Broken(Interceptor):
         self._break("on_request")
 
     def on_response_start(self, exchange: Exchange) -> None:
+        exchange.watch_body(self.watch)
         self._break("on_response_start")
 
-    def on_body(self, exchange: Exchange, chunk: bytes, last: bool) -> None:
-        self._break("on_body")
+    def watch(self, exchange: Exchange, chunk: bytes, last: bool) -> None:
+        self._break("watch")
 
     def on_complete(self, exchange: Exchange) -> None:
         self._break("on_complete")
@@ -106,10 +107,11 @@ class BrokenSteps(Interceptor):
         return self._steps(exchange) if self.hook == "on_request" else None
 
     def on_response_start(self, exchange: Exchange) -> Steps[None] | None:
+        exchange.watch_body(self.watch)
         return self._steps(exchange) if self.hook == "on_response_start" else None
 
-    def on_body(self, exchange: Exchange, chunk: bytes, last: bool) -> Steps[None] | None:
-        return self._steps(exchange) if self.hook == "on_body" else None
+    def watch(self, exchange: Exchange, chunk: bytes, last: bool) -> Steps[None] | None:
+        return self._steps(exchange) if self.hook == "watch" else None
 
 
 class Asking(Interceptor):
@@ -128,9 +130,10 @@ class Asking(Interceptor):
         return self._ask()
 
     def on_response_start(self, exchange: Exchange) -> Steps[None]:
+        exchange.watch_body(self.watch)
         return self._ask()
 
-    def on_body(self, exchange: Exchange, chunk: bytes, last: bool) -> Steps[None]:
+    def watch(self, exchange: Exchange, chunk: bytes, last: bool) -> Steps[None]:
         return self._ask()
 
 
@@ -157,7 +160,10 @@ class BodyWatching(Interceptor):
     def __init__(self) -> None:
         self.chunks: list[tuple[bytes, bool]] = []
 
-    def on_body(self, exchange: Exchange, chunk: bytes, last: bool) -> None:
+    def on_response_start(self, exchange: Exchange) -> None:
+        exchange.watch_body(self.watch)
+
+    def watch(self, exchange: Exchange, chunk: bytes, last: bool) -> None:
         self.chunks.append((chunk, last))
 
 
@@ -188,7 +194,7 @@ def test_an_early_response_leaves_through_those_it_had_entered(host_with: Make) 
     assert host.world.calls == 0
 
 
-@pytest.mark.parametrize("hook", ["on_request", "on_response_start", "on_body", "on_complete", "on_exit"])
+@pytest.mark.parametrize("hook", ["on_request", "on_response_start", "watch", "on_complete", "on_exit"])
 def test_a_hook_that_raises_does_not_reach_the_app(
     host_with: Make, hook: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -201,7 +207,7 @@ def test_a_hook_that_raises_does_not_reach_the_app(
     assert caplog.text.count("ZeroDivisionError: " + hook) == 1
 
 
-@pytest.mark.parametrize("hook", ["on_request", "on_response_start", "on_body"])
+@pytest.mark.parametrize("hook", ["on_request", "on_response_start", "watch"])
 def test_steps_that_raise_do_not_reach_the_app(host_with: Make, hook: str) -> None:
     """The same for hooks that were in conversation with the world."""
     host = host_with([BrokenSteps(hook)])

@@ -11,6 +11,7 @@ from wsgiref.validate import validator
 
 import pytest
 from tests.adapters.pipeline_host import PipelineHost
+from tests.adapters.test_hooks import BodyWatching
 from tests.support.clients import WsgiClient
 from tests.support.targets import Target
 
@@ -70,6 +71,19 @@ def test_a_file_wrapper_that_is_no_class_is_known_by_what_it_made(host: Pipeline
     assert body is made[0]
 
 
+def test_a_file_that_is_watched_is_iterated(tmp_path: Path) -> None:
+    """Hooks see it in parts, as the client does, and it is closed."""
+    watching = BodyWatching()
+    host = PipelineHost("wsgi", [watching], tmp_path)
+    host.world.file = str(tmp_path / "a.txt")
+    Path(host.world.file).write_bytes(b"content")
+    body, _ = call(host.client.app, path="/file", **{"wsgi.file_wrapper": File})
+    assert type(body) is not File
+    assert b"".join(body) == b"content"
+    assert watching.chunks == [(b"content", False), (b"", True)]
+    host.close()
+
+
 def test_a_file_is_timed_until_it_is_closed(make: Callable[..., Target]) -> None:
     """What the server does with it in between counts."""
     target = make("wsgi")
@@ -120,6 +134,99 @@ def test_the_write_callable_still_writes(make: Callable[..., Target]) -> None:
     target = make("wsgi", read_cache={"rules": {"all": {"paths": "/write"}}})
     for _ in range(2):
         assert target.request("GET", "/write").body == b"written;returned"
+
+
+def test_what_is_written_is_watched(tmp_path: Path) -> None:
+    """The old way of sending bodies is shown as the new one is."""
+    watching = BodyWatching()
+    host = PipelineHost("wsgi", [watching], tmp_path)
+    host.request("GET", "/write")
+    assert watching.chunks == [(b"written;", False), (b"returned", True)]
+    host.close()
+
+
+def test_a_body_is_watched_where_the_response_starts_late(tmp_path: Path) -> None:
+    """A generator calls start_response when its first chunk is asked for."""
+    watching = BodyWatching()
+    host = PipelineHost("wsgi", [watching], tmp_path)
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [("content-length", "6")])
+        yield b"one"
+        yield b"two"
+
+    host.client.app.app = app
+    assert host.request("GET", "/").chunks == [b"one", b"two"]
+    assert watching.chunks == [(b"one", False), (b"two", True)]
+    host.close()
+
+
+def test_a_response_that_the_app_has_thought_better_of_is_not_watched(tmp_path: Path) -> None:
+    """Whoever watched the first asks again for the second, and sees it once."""
+    watching = BodyWatching()
+    host = PipelineHost("wsgi", [watching], tmp_path)
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        start_response("500 Oops", [], (ValueError, ValueError(), None))
+        return [b"oops"]
+
+    host.client.app.app = app
+    assert host.request("GET", "/").body == b"oops"
+    assert watching.chunks == [(b"oops", True)]
+    host.close()
+
+
+def test_an_app_that_raises_while_it_is_iterated_is_answered_for(host: PipelineHost) -> None:
+    """Where it had not started its response, the client gets the kit's 500 before the server gets the exception."""
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        raise ValueError
+        yield b""
+
+    host.client.app.app = app
+    reply = host.request("GET", "/")
+    assert (reply.status, reply.chunks, type(reply.error)) == (500, [b"Internal Server Error"], ValueError)
+    reply = host.request("HEAD", "/")
+    assert (reply.status, reply.chunks, reply.header("content-length")) == (500, [], "21")
+    reply = host.request("GET", "/", **{"werkzeug.debug.preserve_context": list.append})
+    assert (reply.status, type(reply.error)) == (0, ValueError)
+
+
+@pytest.mark.parametrize("phase", ["called", "iterated"])
+def test_a_500_that_cannot_be_sent_hides_no_error_under_wsgi(host: PipelineHost, phase: str) -> None:
+    """The app's exception is the one that the server gets, whatever the server says to the 500."""
+
+    def generate() -> Iterator[bytes]:
+        raise ValueError("the app's")
+        yield b""
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        return generate() if phase == "iterated" else [next(generate())]  # type: ignore[return-value]
+
+    def refuse(*_: object) -> Any:
+        raise OSError("gone")
+
+    host.client.app.app = app
+    for start_response in (refuse, lambda *_: refuse):
+        if phase == "iterated" and start_response is not refuse:
+            continue  # nothing is written: the body is a chunk
+        environ = host.client.environ("GET", "/", [], b"", None)
+        with pytest.raises(ValueError, match="the app's"):
+            list(host.client.app(environ, start_response))
+    assert host.failures.counts == {"sending a 500": 1 if phase == "iterated" else 2}
+
+
+def test_what_is_no_error_is_not_answered_for(host: PipelineHost) -> None:
+    """A worker that is told to stop has nothing more to say."""
+
+    def app(environ: Any, start_response: Any) -> Any:
+        raise SystemExit
+
+    host.client.app.app = app
+    with pytest.raises(SystemExit):
+        host.request("GET", "/")
+    assert host.client.reply.status == 0
 
 
 def test_closing_is_passed_on_even_when_nothing_was_iterated(host: PipelineHost) -> None:
@@ -273,6 +380,29 @@ def test_an_app_is_shown_another_connection(tmp_path: Path) -> None:
     host.request("GET", "/", HTTPS="on", **{"wsgi.url_scheme": "https"})
     expected = ["203.0.113.7", "https", b"shop.example", ((b"host", b"shop.example"),)]
     assert seen == [*expected, "198.51.100.1", "http", None, "shop.example"]
+    host.close()
+
+
+def test_an_app_is_shown_other_headers_under_wsgi(tmp_path: Path) -> None:
+    """In place of those of the same names."""
+    seen: list[Any] = []
+
+    class Setting(Interceptor):
+        def on_request(self, exchange: Exchange) -> None:
+            exchange.set_request_headers(iter([(b"x-two", b"new"), (b"content-type", b"text/\xe9")]))
+            seen.extend([exchange.header(b"x-two"), exchange.app_scheme])
+            seen.append(list(exchange.request_headers_besides(frozenset({b"host", b"content-length"}))))
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        seen.extend([environ["HTTP_X_TWO"], environ["CONTENT_TYPE"]])
+        start_response("200 OK", [])
+        return [b""]
+
+    host = PipelineHost("wsgi", [Setting()], tmp_path)
+    host.client.app.app = app
+    host.request("GET", "/", [("x-two", "1"), ("x-two", "2")])
+    new = [(b"x-two", b"new"), (b"content-type", b"text/\xe9")]
+    assert seen == [b"new", "http", new, "new", "text/\xe9"]
     host.close()
 
 

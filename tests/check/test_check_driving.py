@@ -463,20 +463,24 @@ def test_a_probe_is_an_exchange_that_reaches_no_store() -> None:
     """Whatever a feature may come to ask of one: it finds a stranger's request, and every store down."""
     probe = Probe("POST", "/v1/login", "/v1", Caller("2001:db8::1", "me@launchkit.invalid"), "email", 0.0)
     probe.hide_request_headers(frozenset({b"content-type"}))
+    probe.set_request_headers([(b"content-type", b"text/plain")])
     assert (probe.is_identified, probe.query, probe.target) == (False, b"", b"/v1/login")
     assert list(probe.request_headers()) == [(b"content-type", b"application/json")]
     assert probe.header_values(b"content-type") == [b"application/json"]
     assert probe.read(5).too_large
     nothing, recorder = _Nothing(), Recorder()
     delivery = NewDelivery("stripe", "evt_1", "", (), b"")
-    stored = StoredResponse(200, (), b"", 0.0, 0.0, 0.0)
+    key = ("https", b"shop.example", "", b"/", b"")
+    stored = StoredResponse(200, (), b"", 0.0, 0.0, 0.0, 0.0)
     for call in (
-        lambda: nothing.fetch(b""),
-        lambda: nothing.store(b"", stored),
+        lambda: nothing.fetch(key, probe),
+        lambda: nothing.store(key, stored, (), 0),
+        lambda: nothing.invalidate(()),
         lambda: nothing.put(delivery),
         nothing.probe,
-        lambda: asyncio.run(nothing.afetch(b"")),
-        lambda: asyncio.run(nothing.astore(b"", stored)),
+        lambda: asyncio.run(nothing.afetch(key, probe)),
+        lambda: asyncio.run(nothing.astore(key, stored, (), 0)),
+        lambda: asyncio.run(nothing.ainvalidate(())),
         lambda: asyncio.run(nothing.aput(delivery)),
         lambda: asyncio.run(nothing.aprobe()),
     ):

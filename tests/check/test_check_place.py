@@ -86,6 +86,20 @@ def test_several_workers_that_count_together_are_right() -> None:
     assert codes(**LOGIN) == []
 
 
+CACHED: dict[str, object] = {"read_cache": {"rules": {"all": {"paths": "/items/*"}}}}
+
+
+def test_invalidations_that_stay_in_one_worker_are_found(tmp_path: Path) -> None:
+    """Several workers, rules, and neither a table that they share nor Redis."""
+    several = Surroundings({"WEB_CONCURRENCY": "3"})
+    assert codes(several, **CACHED) == [("invalidation-in-one-worker", "warning")]
+    assert codes(several, **PRODUCTION, **CACHED, secret_key=GOOD, data_dir=tmp_path / "data") == []
+    assert codes(several, **CACHED, rate_limit={"store": "machine"}, data_dir=tmp_path / "data") == []
+    assert codes(several, **CACHED, redis_url="redis://cache/0") == []
+    assert codes(several, read_cache={**CACHED["read_cache"], "enabled": False}) == []
+    assert codes(**CACHED) == []
+
+
 def test_workers_without_a_place_to_share_a_table_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or without a system that has such tables."""
     several = Surroundings({"WEB_CONCURRENCY": "2"})

@@ -131,3 +131,11 @@ def test_nothing_of_the_kits_fails(target: Target) -> None:
         target.request("GET", path)
     target.request("POST", "/login", body=b"{}")
     assert dict(target.kit._failures.counts) == {}
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/health/live"), ("HEAD", "/health/live"), ("GET", "/boom")])
+def test_a_complete_answer_has_one_length(target: Target, method: str, path: str) -> None:
+    """Content-Length once, of the whole body, also where HEAD asks for no more (RFC 9110 section 8.6)."""
+    reply = target.request(method, path)
+    (length,) = reply.header_values("content-length")
+    assert int(length) == len(target.request("GET", path).body)

@@ -89,6 +89,25 @@ def test_a_refused_request_is_labelled_by_the_rule(target: Target) -> None:
     assert sum(figures.count for figures in target.kit.timing.routes() if figures.route == "/login") >= 1
 
 
+def test_hits_and_misses_have_figures_of_their_own(target: Target) -> None:
+    """The first request to a cached route runs the app, the next two do not."""
+    for _ in range(3):
+        target.request("GET", "/counted")
+    assert {figures.cache: figures.count for figures in target.kit.timing.routes()} == {"miss": 1, "hit": 2}
+
+
+@pytest.mark.parametrize("name", ["starlette", "fastapi", "flask"])
+def test_hits_have_the_label_of_the_route(make: Callable[..., Target], name: str) -> None:
+    """Though the app, which knows its routes, is not asked."""
+    target = make(name, read_cache={"rules": {"all": {"paths": "/*"}}})
+    for _ in range(2):
+        target.request("GET", "/counted")
+    assert [(figures.cache, figures.route) for figures in target.kit.timing.routes()] == [
+        ("miss", "/counted"),
+        ("hit", "/counted"),
+    ]
+
+
 def test_metrics_are_served_as_prometheus_text(target: Target) -> None:
     """In development to this machine, without a token."""
     target.request("GET", "/items/1")

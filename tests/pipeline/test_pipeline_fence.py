@@ -31,7 +31,7 @@ class Broken(Interceptor):
     def on_response_start(self, exchange: Exchange) -> None:
         raise self.error
 
-    def on_body(self, exchange: Exchange, chunk: bytes, last: bool) -> None:
+    def watch(self, exchange: Exchange, chunk: bytes, last: bool) -> None:
         raise self.error
 
     def on_complete(self, exchange: Exchange) -> None:
@@ -68,7 +68,7 @@ class Working(Interceptor):
         self.calls.append("response")
         return self._steps() if self.asks else None  # type: ignore[return-value]
 
-    def on_body(self, exchange: Exchange, chunk: bytes, last: bool) -> Steps[None] | None:
+    def watch(self, exchange: Exchange, chunk: bytes, last: bool) -> Steps[None] | None:
         self.calls.append(f"body {chunk!r} {last}")
         return self._steps() if self.asks else None  # type: ignore[return-value]
 
@@ -85,10 +85,12 @@ class Site:
     def __init__(self, *interceptors: Interceptor) -> None:
         self.clock = FrozenClock()
         self.failures = Failures()
-        nothing = SimpleNamespace(instant_limiter=None)
+        nothing = SimpleNamespace(instant_limiter=None, instant_responses=None)
         self.pipeline = Pipeline(Planner(interceptors), nothing, self.failures, self.clock)  # type: ignore[arg-type]
         self.plan: Plan = self.pipeline.planner.plan("GET", "/")
         self.exchange = WrittenExchange().answer(200)
+        for interceptor in reversed(interceptors):
+            self.exchange.watch_body(interceptor.watch)  # type: ignore[attr-defined]  # both of this file's have one
 
 
 def test_a_request_goes_on_without_a_broken_hook(caplog: pytest.LogCaptureFixture) -> None:
@@ -97,7 +99,7 @@ def test_a_request_goes_on_without_a_broken_hook(caplog: pytest.LogCaptureFixtur
     site = Site(outer, Broken(ValueError("bug")), inner)
     assert site.pipeline.enter(site.exchange, iter(site.plan.on_request)) is None
     assert site.pipeline.start_response(site.exchange, iter(site.plan.on_response_start)) is None
-    assert site.pipeline.watch_body(site.exchange, iter(site.plan.on_body), b"x", True) is None
+    assert site.pipeline.watch_body(site.exchange, iter(site.exchange.body_hooks), b"x", True) is None
     site.clock.advance(1)
     site.pipeline.finish(site.exchange, site.plan)
     site.pipeline.leave(site.exchange, site.plan)
@@ -108,6 +110,18 @@ def test_a_request_goes_on_without_a_broken_hook(caplog: pytest.LogCaptureFixtur
     assert record.getMessage().startswith("broken failed")
     assert record.exc_info is not None
     assert record.exc_info[0] is ValueError
+
+
+def test_a_hook_that_broke_sees_no_more_of_the_body() -> None:
+    """What it made of the rest would have a gap; others go on."""
+    working, broken = Working(), Broken(ValueError("bug"))
+    site = Site(working, broken)
+    for _ in range(2):
+        site.pipeline.watch_body(site.exchange, iter(site.exchange.body_hooks), b"x", False)
+    assert working.calls == ["body b'x' False"] * 2
+    assert site.failures.counts == {"broken": 1}
+    site.pipeline.leave_out(site.exchange, working.watch, ValueError("after an effect"))
+    assert site.exchange.body_hooks == ()
 
 
 @pytest.mark.parametrize("step", ["request", "response", "body", "complete", "exit", "on_failure"])
@@ -121,7 +135,7 @@ def test_what_is_no_error_passes_the_fence(step: str) -> None:
         "request": lambda: pipeline.enter(exchange, iter(plan.on_request)),
         "on_failure": lambda: pipeline.enter(exchange, iter(plan.on_request)),
         "response": lambda: pipeline.start_response(exchange, iter(plan.on_response_start)),
-        "body": lambda: pipeline.watch_body(exchange, iter(plan.on_body), b"", False),
+        "body": lambda: pipeline.watch_body(exchange, iter(exchange.body_hooks), b"", False),
         "complete": lambda: pipeline.finish(exchange, plan),
         "exit": lambda: pipeline.leave(exchange, plan),
     }
@@ -163,7 +177,7 @@ def both_ways(site: Site) -> Iterator[Callable[[], object]]:
     requests, responses, bodies = (
         iter(site.plan.on_request),
         iter(site.plan.on_response_start),
-        iter(site.plan.on_body),
+        iter(site.exchange.body_hooks),
     )
     yield lambda: site.pipeline.enter(site.exchange, requests)
     yield lambda: site.pipeline.start_response(site.exchange, responses)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.support.exchanges import WrittenExchange
 from tests.support.performing import acarried_out, carried_out
 
 from launchkit.pipeline.clock import SystemClock
@@ -18,7 +20,10 @@ from launchkit.pipeline.effects import (
     Effect,
     Enqueue,
     Fetch,
+    Fetched,
+    Follow,
     Hit,
+    Invalidate,
     NewDelivery,
     Probe,
     Quota,
@@ -30,9 +35,14 @@ from launchkit.pipeline.effects import (
     StoredResponse,
     Verdict,
 )
+from launchkit.pipeline.perform import perform_now
 
 CHARGES = (Charge("key", Quota(((5, 60.0),))),)
-STORED = StoredResponse(200, (), b"body", 0.0, 1.0, 2.0)
+STORED = StoredResponse(200, (), b"body", 0.0, 1.0, 2.0, 3.0)
+KEY = ("https", b"shop.example", "", b"/", b"")
+REQUEST = WrittenExchange()
+FETCHED = Fetched(STORED, "moment")
+NAMES = ("path:/", "all:")
 DELIVERY = NewDelivery("stripe", "evt_1", "paid", (), b"{}")
 
 
@@ -64,7 +74,7 @@ class Recorder:
         return acall if self._colour == "async" else call
 
 
-VERBS = ("hit", "refund", "fetch", "store", "put", "probe", "read")
+VERBS = ("hit", "refund", "fetch", "store", "invalidate", "put", "probe", "read")
 
 
 class World:
@@ -110,8 +120,9 @@ def asking(*effects: Effect) -> Steps[list[object]]:
         (Hit(CHARGES, local=True), "local", "hit", (CHARGES,), Verdict(False, 5, 0, 1.0)),
         (Refund(("token",)), "limiter", "refund", (("token",),), None),
         (Refund(("token",), local=True), "local", "refund", (("token",),), None),
-        (Fetch(b"key"), "cache", "fetch", (b"key",), (STORED,)),
-        (Store(b"key", STORED), "cache", "store", (b"key", STORED), None),
+        (Fetch(KEY, REQUEST), "cache", "fetch", (KEY, REQUEST), FETCHED),
+        (Store(KEY, STORED, NAMES, 1), "cache", "store", (KEY, STORED, NAMES, 1), None),
+        (Invalidate(NAMES), "cache", "invalidate", (NAMES,), None),
         (ReadBody(100), "reader", "read", (100,), Body(b"data")),
         (Enqueue(DELIVERY), "inbox", "put", (DELIVERY,), True),
         (Probe(), "prober", "probe", (), None),
@@ -131,6 +142,64 @@ def test_each_effect_is_carried_out_on_its_backend(
     assert world.perform(delegating()) == answer
 
 
+def test_another_request_is_waited_for_in_the_servers_colour(world: World) -> None:
+    """A flight is no backend: the effect brings it along."""
+
+    class Landing:
+        def wait(self, seconds: float) -> None:
+            world.log.append(("sync", seconds))
+
+        async def await_end(self, seconds: float) -> None:
+            world.log.append(("async", seconds))
+
+    assert world.perform(asking(Follow(Landing(), 5.0))) == [None]
+    assert world.log == [(world.colour, 5.0)]
+
+
+class Instant:
+    """A store and limiter that answers at once, or says that it would have to wait."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+        self.log: list[str] = []
+
+    def __getattr__(self, verb: str) -> Callable[..., object]:
+        def call(*_: object) -> object:
+            self.log.append(verb)
+            return self.answer
+
+        return call
+
+
+INSTANT = {
+    "fetch_now": Fetch(KEY, REQUEST),
+    "store_now": Store(KEY, STORED, NAMES, 1),
+    "invalidate_now": Invalidate(NAMES),
+    "hit_now": Hit(CHARGES),
+    "refund_now": Refund(("token",)),
+}
+
+
+@pytest.mark.parametrize("verb", INSTANT)
+def test_what_takes_no_waiting_is_done_without_it(world: World, verb: str) -> None:
+    """And what does is left to the verb that may wait."""
+    instant: Any = Instant(True)
+    world.backends = replace(world.backends, instant_limiter=instant, instant_responses=instant)
+    effect = INSTANT[verb]
+    done = [None] if verb in ("store_now", "invalidate_now", "refund_now") else [True]
+    assert perform_now(asking(effect), world.backends) == done
+    assert (instant.log, world.log) == ([verb], [])
+    instant.answer = None if verb in ("fetch_now", "hit_now") else False
+    world.answers |= {"cache": "slow", "limiter": "slow"}
+    assert world.perform(asking(effect)) == ["slow" if world.colour == "async" else sync_answer(effect)]
+    assert [name for _, name, *_ in world.log] == [world.verb(verb.removesuffix("_now"))]
+
+
+def sync_answer(effect: Effect) -> str | None:
+    """What nobody asks an answer of has none in this colour."""
+    return "slow" if isinstance(effect, (Fetch, Hit)) else None
+
+
 def test_a_hook_that_asks_nothing_returns_at_once(world: World) -> None:
     """The value of a hook is what it returns."""
     assert world.perform(asking()) == []
@@ -139,7 +208,7 @@ def test_a_hook_that_asks_nothing_returns_at_once(world: World) -> None:
 
 def test_effects_are_carried_out_in_order(world: World) -> None:
     """A hook goes on only when its effect is done."""
-    world.perform(asking(Probe(), Fetch(b"key"), Hit(CHARGES)))
+    world.perform(asking(Probe(), Fetch(KEY, REQUEST), Hit(CHARGES)))
     assert [name for name, *_ in world.log] == ["prober", "cache", "limiter"]
 
 
@@ -163,7 +232,7 @@ def test_what_a_hook_does_not_catch_comes_out(world: World) -> None:
     """An error that is nobody's policy is the caller's."""
     world.answers["cache"] = error = StoreDown("Redis")
     with pytest.raises(StoreDown) as caught:
-        world.perform(asking(Fetch(b"key")))
+        world.perform(asking(Fetch(KEY, REQUEST)))
     assert caught.value is error
 
 
@@ -237,10 +306,10 @@ def test_a_backend_of_the_wrong_colour_fails_at_once() -> None:
     """A sync backend under the event loop is an error, not a loop that is blocked in silence."""
     wrong = World("sync")
     with pytest.raises(AttributeError):
-        asyncio.run(acarried_out(asking(Fetch(b"key")), wrong.backends, wrong.reader))
+        asyncio.run(acarried_out(asking(Fetch(KEY, REQUEST)), wrong.backends, wrong.reader))
     wrong = World("async")
     with pytest.raises(AttributeError):
-        carried_out(asking(Fetch(b"key")), wrong.backends, wrong.reader)
+        carried_out(asking(Fetch(KEY, REQUEST)), wrong.backends, wrong.reader)
 
 
 def test_the_machines_clock_moves_forward() -> None:

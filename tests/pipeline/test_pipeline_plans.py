@@ -24,9 +24,6 @@ class Responses(Interceptor):
 
 
 class Everything(Requests, Responses):
-    def on_body(self, exchange: Exchange, chunk: bytes, last: bool) -> None:
-        return None
-
     def on_complete(self, exchange: Exchange) -> None:
         return None
 
@@ -49,7 +46,7 @@ class Selecting(Everything):
 def test_a_hook_that_is_not_overridden_is_in_no_plan() -> None:
     """What a feature does not do costs nothing."""
     plan = Plan([Silent(), Silent()])
-    assert plan.on_request == plan.on_response_start == plan.on_body == plan.on_complete == plan.on_exit == ()
+    assert plan.on_request == plan.on_response_start == plan.on_complete == plan.on_exit == ()
     assert plan.responses_from == {}
 
 
@@ -59,7 +56,6 @@ def test_hooks_of_the_base_do_nothing() -> None:
     base = Interceptor()
     assert base.on_request(exchange) is None
     assert base.on_response_start(exchange) is None
-    assert base.on_body(exchange, b"", True) is None
     assert base.on_failure(exchange, RuntimeError()) is None
     base.on_complete(exchange)
     base.on_exit(exchange)
@@ -72,7 +68,6 @@ def test_requests_run_outermost_first_and_responses_innermost_first() -> None:
     plan = Plan([outer, inner])
     assert plan.on_request == (outer.on_request, inner.on_request)
     assert plan.on_response_start == (inner.on_response_start, outer.on_response_start)
-    assert plan.on_body == (inner.on_body, outer.on_body)
     assert plan.on_complete == (inner.on_complete, outer.on_complete)
     assert plan.on_exit == (inner.on_exit, outer.on_exit)
 

@@ -1,107 +1,201 @@
+"""Two requests share a stored response only if no app could tell them apart by their URL, and what it is named by."""
+
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from itertools import combinations
 
 import pytest
-from cache_driver import HOST, plain_exchange
+from cache_driver import Asked, CachedSite, says
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.exchanges import WrittenExchange
 
-from launchkit.pipeline.effects import StoredResponse
+from launchkit.pipeline.effects import CacheKey, Names
 from launchkit.pipeline.exchange import Header
-from launchkit.read_cache.key import MAX_VARIANTS, cache_key, select_variant, varied_by, with_variant
+from launchkit.read_cache.bypass import examine
+from launchkit.read_cache.key import cache_key, names_changed_by, names_of, names_to_invalidate
 
-STORED = StoredResponse(200, (), b"", stored=0, fresh_until=1, stale_until=2)
+MakeSite = Callable[..., CachedSite]
 
-text = st.sampled_from([b"", b"a", b"1:a", b"0:", b"a0:", b"https"]) | st.binary(max_size=6)
-path = text.map(lambda raw: b"/" + raw.replace(b"?", b""))
-keyed = st.sampled_from([b"host", b"origin", b"x-forwarded-proto", b"x-forwarded-port", b"hx-request"])
-requests = st.tuples(st.sampled_from(["http", "https"]), path, text, st.lists(st.tuples(keyed, text), max_size=3))
+HOST: Header = (b"host", b"shop.example")
 
 
-def identity(scheme: str, target: bytes, query: bytes, headers: list[Header]) -> object:
-    values: dict[bytes, list[bytes]] = {}
-    for name, value in headers:
-        values.setdefault(name, []).append(value.lower() if name == b"host" else value)
-    return scheme, target, query, values
+def key_of(target: str, headers: Iterable[Header] = (HOST,), scheme: str = "https", mount: str = "") -> CacheKey:
+    exchange = WrittenExchange("GET", target, headers, scheme=scheme)
+    exchange.mount = mount
+    return cache_key(exchange, examine(exchange, public=False))
 
 
-def key_of(scheme: str, target: bytes, query: bytes, headers: list[Header]) -> bytes:
-    return cache_key(plain_exchange(target + b"?" + query, headers, scheme=scheme))
+text = st.sampled_from([b"", b"a", b"1:a", b"0:", b"a0:", b"https", b" 1:origin:a"]) | st.binary(max_size=6)
+keyed = st.sampled_from([b"origin", b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-prefix", b"hx-request"])
+requests = st.tuples(
+    st.sampled_from(["http", "https"]),
+    text,  # the host
+    text.map(lambda raw: "/" + raw.decode("latin-1").replace("?", "")),
+    text,  # the query
+    st.lists(st.tuples(keyed, text), max_size=3),
+)
+
+
+def identity(scheme: str, host: bytes, path: str, query: bytes, headers: list[Header]) -> object:
+    """Tell what an app can: X-Forwarded-Proto says nothing where it repeats the scheme."""
+    told = sorted(header for header in headers if header != (b"x-forwarded-proto", scheme.encode()))
+    return scheme, host.lower(), path, query, told
 
 
 @given(requests, requests)
 def test_two_resources_never_share_a_key(one: tuple, other: tuple) -> None:
-    """RFC 9111 section 2: the key is at least the target URI, and here whatever else makes content."""
-    assert (key_of(*one) == key_of(*other)) == (identity(*one) == identity(*other))
+    """RFC 9111 section 2: the key is at least the target URI, and here whatever else often makes content."""
+
+    def key(scheme: str, host: bytes, path: str, query: bytes, headers: list[Header]) -> CacheKey:
+        return key_of(f"{path}?{query.decode('latin-1')}", [(b"host", host), *headers], scheme)
+
+    assert (key(*one) == key(*other)) == (identity(*one) == identity(*other))
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ((b"/items/1", "https"), (b"/items/1", "http")),
-        ((b"/items/1", "https"), (b"/items/2", "https")),
-        ((b"/items/1", "https"), (b"/items/1/", "https")),
-        ((b"/items/1", "https"), (b"//items/1", "https")),
-        ((b"/items/%2f", "https"), (b"/items//", "https")),
-        ((b"/items/1?a=1", "https"), (b"/items/1?a=2", "https")),
-        ((b"/items/1?a", "https"), (b"/items/1a", "https")),
-    ],
-)
-def test_spelling_matters(one: tuple[bytes, str], other: tuple[bytes, str]) -> None:
-    """RFC 9111 section 2: nothing is normalised that an app might tell apart."""
-    assert cache_key(plain_exchange(one[0], scheme=one[1])) != cache_key(plain_exchange(other[0], scheme=other[1]))
+def test_the_mount_prefix_is_part_of_the_key() -> None:
+    """One app that is mounted twice is two apps."""
+    assert key_of("/a/items", mount="/a") != key_of("/a/items")
 
 
 def test_host_is_compared_without_case() -> None:
     """RFC 9110 section 4.2.3: the host of a URI has no case."""
-    assert cache_key(plain_exchange(b"/", [(b"host", b"A.Example")])) == cache_key(
-        plain_exchange(b"/", [(b"host", b"a.example")])
-    )
+    assert key_of("/", [(b"host", b"Shop.EXAMPLE")]) == key_of("/")
 
 
 def test_other_headers_are_no_part_of_the_key() -> None:
     """RFC 9111 section 4.1: they select variants, where Vary names them."""
-    assert cache_key(plain_exchange(b"/", [HOST, (b"accept", b"text/html")])) == cache_key(plain_exchange(b"/"))
+    assert key_of("/", [HOST, (b"accept", b"text/html"), (b"user-agent", b"x")]) == key_of("/")
 
 
-def test_several_lines_of_a_header_are_one_value() -> None:
-    """RFC 9111 section 4.1: lines may be combined before they are compared."""
-    lines = plain_exchange(b"/", [(b"accept", b"a "), (b"accept", b"b")])
-    assert varied_by(lines, (b"accept", b"accept-language")) == (b"a,b", None)
+SPELLINGS = [
+    *("/items/1", "/items/1/", "//items/1", "/items//1", "/items/%31", "/items/1%2f", "/items/1;a"),
+    *("/items/1?", "/items/1?a", "/items/1?a=", "/items/1?a=1&b=2", "/items/1?b=2&a=1", "/items/1?a=1&a=1"),
+    *(
+        "/items/1?a=1;b=2",
+        "/items/1?a=1%26b=2",
+        "/items/1?A=1&b=2",
+        "/items/1?utm_source=x",
+        "/items/1?a=+",
+        "/items/1?a=%20",
+    ),
+]
 
 
-def test_cookies_and_authorization_never_tell_variants_apart() -> None:
-    """A request that gets this far has none that the app is shown."""
-    assert varied_by(plain_exchange(b"/", [(b"cookie", b"_ga=1")]), (b"authorization", b"cookie")) == (None, None)
+def test_spelling_matters(site: MakeSite) -> None:
+    """RFC 9111 section 2: nothing is normalised, reordered or left out that an app might tell apart."""
+    shop = site()
+    shop.app = lambda asked: says(b"%d" % len(shop.calls), ("etag", f'"{asked.query}"'))
+    # an empty query is the one thing that no app is told about
+    different = [path for path in SPELLINGS if path != "/items/1?"]
+    bodies = [shop.get(path).body for path in different]
+    assert len(set(bodies)) == len(different)
+    assert [shop.get(path).body for path in different] == bodies
 
 
-def test_a_variant_answers_the_requests_it_was_selected_by() -> None:
-    """RFC 9111 section 4.1: every header that Vary names must match; absent matches absent only."""
-    german = replace(STORED, vary=(b"accept-language",), varied=(b"de",), body=b"hallo")
-    silent = replace(german, varied=(None,), body=b"...")
-    variants = (german, silent)
-    assert select_variant(variants, plain_exchange(b"/", [(b"accept-language", b"de")])) is german
-    assert select_variant(variants, plain_exchange(b"/")) is silent
-    assert select_variant(variants, plain_exchange(b"/", [(b"accept-language", b"fr")])) is None
+def test_spellings_of_a_host_share(site: MakeSite) -> None:
+    """RFC 9110 section 4.2.3, end to end; another port or host is another site."""
+    shop = site()
+    shop.get("/items/1", ("host", "shop.example"))
+    assert shop.get("/items/1", ("host", "Shop.Example")).is_hit
+    for host in ("shop.example:8080", "www.shop.example", "shop.example.evil.example"):
+        assert not shop.get("/items/1", ("host", host)).is_hit
 
 
-def test_of_two_variants_that_fit_the_newer_one_answers() -> None:
-    """RFC 9111 section 4.1: the most recent of several that match."""
-    newer = replace(STORED, vary=(b"accept",), varied=(None,))
-    assert select_variant(with_variant((STORED,), newer), plain_exchange(b"/")) is newer
+def test_http_and_https_are_two_sites(site: MakeSite) -> None:
+    """RFC 9110 section 4.2.2: the schemes are separate namespaces."""
+    shop = site()
+    shop.app = lambda asked: says(asked.scheme.encode())
+    bodies = [shop.get(scheme=scheme).body for scheme in ("http", "https", "http", "https")]
+    assert bodies == [b"http", b"https"] * 2
+    assert len(shop.calls) == 2
 
 
-def test_a_new_variant_takes_the_place_of_its_predecessor() -> None:
-    """RFC 9111 section 4: one answer for one kind of request."""
-    other = replace(STORED, vary=(b"accept",), varied=(b"x",))
-    newer = replace(STORED, body=b"newer")
-    assert with_variant((STORED, other), newer) == (newer, other)
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("origin", ["https://a.example", "https://b.example"]),
+        ("x-forwarded-proto", ["http", "gopher"]),
+        ("x-forwarded-port", ["80", "443"]),
+        ("x-forwarded-prefix", ["/a", "/b"]),
+        ("hx-request", ["true", "1"]),
+        ("x-requested-with", ["XMLHttpRequest", "x"]),
+    ],
+)
+def test_what_apps_heed_without_saying_so_is_part_of_the_key(site: MakeSite, name: str, values: list[str]) -> None:
+    """RFC 9111 section 4.1 leaves it to Vary, which apps forget for these."""
+    shop = site()
+
+    def echo(asked: Asked) -> object:
+        return says((asked.header(name) or "none").encode())
+
+    shop.app = echo
+    kinds = [[], *[[(name, value)] for value in values]]
+    for _ in range(2):
+        assert [shop.get("/items/1", *kind).body.decode() for kind in kinds] == ["none", *values]
+    assert len(shop.calls) == 3
 
 
-def test_variants_of_a_key_are_bounded() -> None:
-    """A client that makes up header values fills one key, not the memory; the oldest variants go."""
-    variants: tuple[StoredResponse, ...] = ()
-    for number in range(100):
-        variants = with_variant(variants, replace(STORED, vary=(b"accept",), varied=(b"%d" % number,)))
-    assert [one.varied for one in variants] == [(b"%d" % number,) for number in range(99, 99 - MAX_VARIANTS, -1)]
+# --- names ---------------------------------------------------------------------------------------------------------
+
+
+def exchange_of(target: str, mount: str = "", *headers: Header) -> WrittenExchange:
+    exchange = WrittenExchange("POST", target, [HOST])
+    exchange.mount = mount
+    return exchange.answer(200, *headers)
+
+
+def test_a_response_is_named_by_its_path_those_above_and_its_tags() -> None:
+    """RFC 9111 section 4.4: what invalidation finds it by, whatever its query."""
+    names = names_of(exchange_of("/items/1?a=1"), ("red", "blue"))
+    assert set(names) == {"all:", "path:/items/1", "below:/", "below:/items", "below:/items/1", "tag:red", "tag:blue"}
+    assert set(names_of(exchange_of("/"), ())) == {"all:", "path:/", "below:/"}
+
+
+def test_a_mounted_app_names_by_both_paths() -> None:
+    """An app invalidates by the path that it knows itself by."""
+    names = set(names_of(exchange_of("/shop/items/1", "/shop"), ()))
+    assert {"path:/shop/items/1", "path:/items/1", "below:/items", "below:/shop"} <= names
+
+
+paths = st.lists(st.sampled_from(["items", "1", "a b", "ü", "%2f"]), max_size=4).map(
+    lambda parts: "/" + "/".join(parts)
+)
+
+
+@given(paths, paths)
+def test_a_prefix_means_all_below_it_and_nothing_else(path: str, prefix: str) -> None:
+    """`/items` is not above `/itemsandmore`."""
+    named: Names = names_of(exchange_of(path), ())
+    meant = names_to_invalidate(None, prefix, None)
+    is_below = path == prefix or path.startswith(prefix.rstrip("/") + "/")
+    assert (not set(meant).isdisjoint(named)) == is_below
+
+
+@pytest.mark.parametrize(
+    ("headers", "paths"),
+    [
+        ([], []),
+        ([(b"location", b"/items/2")], ["/items/2"]),
+        ([(b"Location", b"https://SHOP.example/items/2?x=1#y")], ["/items/2"]),
+        ([(b"location", b"2")], ["/items/2"]),
+        ([(b"content-location", b"/it%65ms//3/")], ["/items/3"]),
+        ([(b"location", b"/a"), (b"content-location", b"/b")], ["/a", "/b"]),
+        ([(b"location", b"https://other.example/items/2")], []),
+        ([(b"location", b"//other.example/items/2")], []),
+        ([(b"location", b"https://shop.example:444/items/2")], []),
+        ([(b"location", b"https://[bad/items/2")], []),
+    ],
+)
+def test_a_change_names_its_path_and_where_it_points_to(headers: list[Header], paths: list[str]) -> None:
+    """RFC 9111 section 4.4: the target URI, and Location and Content-Location on the same host only."""
+    names = names_changed_by(exchange_of("/items/1", "", *headers))
+    assert set(names) == {"path:/items/1", *(f"path:{path}" for path in paths)}
+
+
+def test_all_pairs_of_what_can_be_invalidated_are_apart() -> None:
+    """A path, a prefix and a tag of one text are three names."""
+    kinds = [names_to_invalidate(*asked) for asked in [("/a", None, None), (None, "/a", None), (None, None, "/a")]]
+    assert all(set(one).isdisjoint(other) for one, other in combinations(kinds, 2))
+    assert names_to_invalidate(None, None, None) == ("all:",)

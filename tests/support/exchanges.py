@@ -19,6 +19,7 @@ class WrittenExchange(Exchange):
         scheme: str = "http",
     ) -> None:
         self.method = method
+        self.mount = ""
         self.path, _, self._query = target.partition("?")
         self.headers = list(headers)
         self.peer = peer
@@ -27,7 +28,9 @@ class WrittenExchange(Exchange):
         self.started = self.ended = 0.0
         self.status = 0
         self.response_headers = []
-        self.route = self.error = self.notes = self._response_names = None
+        self.body_hooks = ()
+        self.may_be_replaced = False
+        self.route = self.error = self.notes = self.cache = self.replacement = self._response_names = None
 
     def answer(self, status: int, *headers: Header) -> WrittenExchange:
         """Start a response as an adapter does."""
@@ -42,7 +45,7 @@ class WrittenExchange(Exchange):
 
     @property
     def query(self) -> bytes:
-        return self._query.encode("latin-1")
+        return self._query.encode("latin-1", "replace")  # as the adapters do
 
     @property
     def target(self) -> bytes:
@@ -65,3 +68,8 @@ class WrittenExchange(Exchange):
 
     def hide_request_headers(self, names: frozenset[bytes]) -> None:
         self.headers = [pair for pair in self.headers if pair[0] not in names]
+
+    def set_request_headers(self, headers: Iterable[Header]) -> None:
+        given = list(headers)
+        self.hide_request_headers(frozenset(name for name, _ in given))
+        self.headers += given

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.support.exchanges import WrittenExchange
 
+from launchkit.timing.series import CacheUse
+
 
 def ended_exchange(
     method: str = "GET",
@@ -12,11 +14,13 @@ def ended_exchange(
     error: BaseException | None = None,
     started: float = 1000.0,
     seconds: float = 0.1,
+    cache: CacheUse = None,
 ) -> WrittenExchange:
     """Return an exchange that took so many seconds."""
     exchange = WrittenExchange(method).answer(status)
     exchange.route = route
     exchange.error = error
+    exchange.cache = cache
     exchange.started = started
     exchange.ended = started + seconds
     return exchange

@@ -41,7 +41,7 @@ def test_only_the_end_of_a_request_is_watched() -> None:
     """The hot path has one hook of ours."""
     plan = Plan([timing_of()])
 
-    assert plan.on_request == plan.on_response_start == plan.on_body == plan.on_exit == ()
+    assert plan.on_request == plan.on_response_start == plan.on_exit == ()
     assert len(plan.on_complete) == 1
 
 
@@ -163,6 +163,38 @@ def test_no_request_is_lost_between_threads() -> None:
     assert sum(figures.count for figures in timing.routes()) == 16_000
 
 
+def test_hits_do_not_hide_slow_misses() -> None:
+    """Hits, misses and what went past the read cache each have figures of their own."""
+    timing = timing_of()
+    for _ in range(1000):
+        timing.on_complete(ended_exchange(seconds=0.0001, cache="hit"))
+    timing.on_complete(ended_exchange(seconds=3.0, cache="miss"))
+    timing.on_complete(ended_exchange(seconds=0.5))
+
+    found = [(figures.cache, figures.count, figures.p95) for figures in timing.routes()]
+
+    assert found == [
+        ("miss", 1, pytest.approx(3.0, rel=0.022)),
+        (None, 1, pytest.approx(0.5, rel=0.022)),
+        ("hit", 1000, pytest.approx(0.0001, rel=0.022)),
+    ]
+
+
+def test_hits_and_misses_count_towards_the_bound() -> None:
+    """A route that the read cache serves takes a place for each of its series."""
+    timing = timing_of(max_series=8)
+    for number in range(3):
+        for cache in ("hit", "miss", None):
+            timing.on_complete(ended_exchange(route=f"/r{number}", cache=cache))
+
+    found = [(series.route, series.cache) for series in timing.series()]
+
+    assert len(found) == 9
+    assert ("/r2", "miss") in found
+    assert ("/r2", None) not in found
+    assert counts(timing)["_OTHER", OVERFLOW, "2xx"] == 1
+
+
 def test_figures_are_plain_values() -> None:
     """What is read does not change under the reader."""
     timing = timing_of()
@@ -173,6 +205,7 @@ def test_figures_are_plain_values() -> None:
     assert before == RouteStatistics(
         method="GET",
         route="/items/{id}",
+        cache=None,
         count=1,
         errors=0,
         p50=pytest.approx(0.24, rel=0.022),

@@ -6,6 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 import pytest
 from tests.timing.exchanges import ended_exchange
@@ -124,6 +125,27 @@ def test_p95_of_the_window_is_a_gauge() -> None:
     labels = frozenset({("method", "GET"), ("route", "/items/{id}"), ("window", "5m")})
     assert kinds["launchkit_http_p95_seconds"] == "gauge"
     assert samples["launchkit_http_p95_seconds", labels] == pytest.approx(0.25, rel=0.022)
+
+
+@pytest.mark.parametrize("cache", ["hit", "miss"])
+def test_what_the_cache_had_a_part_in_says_so(cache: Literal["hit", "miss"]) -> None:
+    """Hits and misses can be told apart in both families."""
+    _, samples = parse(exposition(timing_with(ended_exchange(cache=cache))))
+
+    assert len(samples) > 3
+    assert {dict(labels)["cache"] for _, labels in samples} == {cache}
+
+
+def test_what_the_cache_had_no_part_in_has_no_label_for_it() -> None:
+    """An app without a read cache has the same series as one whose kit knows none."""
+    _, samples = parse(exposition(timing_with(ended_exchange())))
+
+    assert {(name, frozenset(dict(labels))) for name, labels in samples} == {
+        (f"{DURATION}_bucket", frozenset({"method", "route", "status", "le"})),
+        (f"{DURATION}_sum", frozenset({"method", "route", "status"})),
+        (f"{DURATION}_count", frozenset({"method", "route", "status"})),
+        ("launchkit_http_p95_seconds", frozenset({"method", "route", "window"})),
+    }
 
 
 def test_labels_are_escaped() -> None:

@@ -5,12 +5,14 @@ The rules:
 - One object per request: the exchange is also the `send` that the app is given. `send` is a plain function that returns
   the server's own awaitable, so a stream costs one call a message; it becomes a coroutine only where a hook has to ask
   the world.
-- Messages pass unchanged but for added response headers; bodies are never held back.
+- Messages pass unchanged but for added response headers; bodies are never held back, and those that nobody watches are
+  not looked at.
 - The exchange ends with the last body message (with `http.response.trailers` where announced, with
   `http.response.pathsend` where used), so background tasks are not part of it.
 - Exceptions are always re-raised. Where the app raised before it answered, the kit sends the 500 first.
+- Where a response is sent in place of the app's, the app goes on to its end, and what it sends goes nowhere.
 - A request body that goes over its limit while the app receives it is answered with 413 by the kit; the app finds the
-  client gone, and whatever it sends or raises from then on goes nowhere.
+  client gone, and what it raises from then on goes nowhere either.
 - A WebSocket handshake goes through the request hooks that cover handshakes, and what follows it passes untouched.
   Other scopes pass through; lifespan also starts and stops the kit.
 """
@@ -19,20 +21,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 
-from launchkit.adapters.host import MARK, NO_LENGTH, Host, announced_length
+from launchkit.adapters.early import SERVER_ERROR, headers_of
+from launchkit.adapters.host import MARK, Host, announced_length
 from launchkit.adapters.routes import RouteLabels
 from launchkit.adapters.scope import Message, Receive, Scope, ScopeExchange, Send
 from launchkit.adapters.websocket import Handshake, deny
 from launchkit.errors import StartError
 from launchkit.pipeline.effects import Body, Waiting
-from launchkit.pipeline.exchange import EarlyResponse
-from launchkit.pipeline.interceptor import BodyHook, ResponseHook
+from launchkit.pipeline.exchange import BodyHook, EarlyResponse
+from launchkit.pipeline.interceptor import ResponseHook
 from launchkit.pipeline.perform import aperform
-from launchkit.pipeline.pipeline import Pipeline, owner_of
+from launchkit.pipeline.pipeline import Pipeline
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-SERVER_ERROR = EarlyResponse(500, b"Internal Server Error", ((b"content-type", b"text/plain; charset=utf-8"),))
 
 
 class AsgiAdapter:
@@ -118,13 +119,13 @@ class AsgiAdapter:
 class _BodyLimit:
     """Counts what is received of a request body; from the limit on the client is gone."""
 
-    __slots__ = ("_receive", "_room", "is_exceeded", "too_large")
+    __slots__ = ("_receive", "_room", "has_refused", "is_exceeded", "too_large")
 
     def __init__(self, receive: Receive, limit: int, too_large: EarlyResponse) -> None:
         self._receive = receive
         self._room = limit
         self.too_large = too_large
-        self.is_exceeded = False
+        self.is_exceeded = self.has_refused = False
 
     async def receive(self) -> Message:
         if not self.is_exceeded:
@@ -143,13 +144,13 @@ async def _drop(message: Message) -> None:
 class AsgiExchange(ScopeExchange):
     """One HTTP request under ASGI."""
 
-    __slots__ = ("_answering", "_finished", "_labels", "_limit", "_mount", "_read", "_receive", "_send", "_trailers")
+    __slots__ = ("_finished", "_labels", "_limit", "_read", "_receive", "_send", "_trailers")
 
     def __init__(self, pipeline: Pipeline, scope: Scope, receive: Receive, send: Send, labels: RouteLabels) -> None:
         self.started = pipeline.now()
         self.method = method = scope["method"]
         self.path = path = scope["path"]
-        self._mount = mount = scope.get("root_path", "")
+        self.mount = mount = scope.get("root_path", "")
         self._plan = plan = pipeline.planner.plan(method, path, mount)
         self._hooks = iter(plan.on_request)
         self._response_hooks = plan.on_response_start
@@ -160,12 +161,13 @@ class AsgiExchange(ScopeExchange):
         self._send = send
         self._labels = labels
         self._headers = self._read = self._limit = None
-        self._answering = self._finished = self._trailers = False
+        self._finished = self._trailers = self.may_be_replaced = False
         self.scheme = scope.get("scheme", "http")
         self.request_id = ""
         self.status = 0
         self.ended = 0.0
-        self.route = self.error = self.notes = None
+        self.body_hooks = ()
+        self.route = self.error = self.notes = self.cache = self.replacement = None
 
     _read: list[Message] | None
     _limit: _BodyLimit | None
@@ -215,10 +217,10 @@ class AsgiExchange(ScopeExchange):
 
     async def _next(self) -> Message:
         message = self._read.pop(0) if self._read else await self._receive()
-        refusal = self.body_refusal
-        if refusal is not None and self.status == 0:
-            await self.answer(refusal)
-            self._send = _drop
+        limit = self._limit
+        if limit is not None and limit.is_exceeded and self.status == 0:
+            await self.answer(limit.too_large)
+            limit.has_refused = True
         return message
 
     # --- the response ----------------------------------------------------------------------------------------------
@@ -227,14 +229,14 @@ class AsgiExchange(ScopeExchange):
         """Take one message of the response on its way to the server."""
         kind = message["type"]
         if kind == "http.response.body":
-            if self._plan.on_body and not self._answering:
+            if self.body_hooks:
                 return self._send_watched(message)
             if not message.get("more_body", False) and not self._trailers:
                 self.finish()
         elif kind == "http.response.start":
             return self._start(message)
         elif kind == "http.response.zerocopysend":
-            self._answering = True  # a part of the body that hooks cannot see: they are not to take the rest for all
+            self.body_hooks = ()  # they cannot see this part of the body, and are not to take the rest for all
             if not message.get("more_body", False):
                 self.finish()
         elif kind == "http.response.pathsend" or (
@@ -254,6 +256,8 @@ class AsgiExchange(ScopeExchange):
         asking = self._pipeline.start_response(self, hooks)
         if asking is not None:
             return self._start_asking(message, hooks, asking)
+        if self.replacement is not None:
+            return self._send_whole(self.replacement)
         return self._send({**message, "headers": self.response_headers})
 
     async def _start_asking(
@@ -262,13 +266,17 @@ class AsgiExchange(ScopeExchange):
         while asking is not None:
             await self._perform(*asking)
             asking = self._pipeline.start_response(self, hooks)
-        await self._send({**message, "headers": self.response_headers})
+        if self.replacement is not None:
+            await self._send_whole(self.replacement)
+        else:
+            await self._send({**message, "headers": self.response_headers})
 
     def _send_watched(self, message: Message) -> Awaitable[None]:
         last = not message.get("more_body", False)
-        chunk = message.get("body", b"")
-        hooks = iter(self._plan.on_body)
-        asking = self._pipeline.watch_body(self, hooks, chunk, last)
+        hooks = iter(self.body_hooks)
+        if last:
+            self.body_hooks = ()
+        asking = self._pipeline.watch_body(self, hooks, message.get("body", b""), last)
         if asking is not None:
             return self._send_asking(message, hooks, asking)
         if last and not self._trailers:
@@ -290,23 +298,39 @@ class AsgiExchange(ScopeExchange):
         try:
             await aperform(waiting, self._pipeline.backends, self)
         except Exception as error:  # noqa: BLE001  # the fence
-            self._pipeline.failures.report(owner_of(hook).name, error)
+            self._pipeline.leave_out(self, hook, error)
+
+    # --- responses that are not the app's --------------------------------------------------------------------------
 
     async def answer(self, early: EarlyResponse) -> None:
         """Send a response of the kit's own."""
-        self._answering = True
         self.route = early.route
-        body = early.body
-        headers = list(early.headers)
-        if early.status not in NO_LENGTH:
-            headers.append((b"content-length", b"%d" % len(body)))
-        await self.send({"type": "http.response.start", "status": early.status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+        self.status = early.status
+        self.response_headers = headers_of(early)
+        self._response_names = None if early.names is None else set(early.names)
+        hooks = iter(self._response_hooks)
+        while (asking := self._pipeline.start_response(self, hooks)) is not None:
+            await self._perform(*asking)
+        await self._send_whole(self.replacement or early)
+
+    def replace_response(self, response: EarlyResponse) -> None:
+        """Let it be timed under the app's route, if the request has come so far."""
+        super().replace_response(response)
+        self.response_headers = headers_of(response)
+        self.route = self._label() or response.route
+
+    async def _send_whole(self, response: EarlyResponse) -> None:
+        """Send the response that hooks have seen by now; what the app sends from then on goes nowhere."""
+        send, self._send = self._send, _drop
+        self.body_hooks = ()
+        await send({"type": "http.response.start", "status": self.status, "headers": self.response_headers})
+        self.finish()
+        await send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else response.body})
 
     @property
     def has_refused(self) -> bool:
         """Whether the kit has refused a body that the app was receiving, and the app has nothing more to say."""
-        return self._send is _drop
+        return self._limit is not None and self._limit.has_refused
 
     async def fail(self, error: BaseException) -> None:
         """The app, or the way out, raised."""
@@ -330,7 +354,7 @@ class AsgiExchange(ScopeExchange):
 
     def _label(self) -> str | None:
         try:
-            return self._labels.label(self._scope, self._mount)
+            return self._labels.label(self._scope, self.mount)
         except Exception as error:  # noqa: BLE001  # what frameworks leave in a scope is not ours to vouch for
             self._pipeline.failures.report("finding a route label", error)
             return None

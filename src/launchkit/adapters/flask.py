@@ -13,10 +13,11 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.routing import MapAdapter, RequestRedirect
 
+from launchkit.adapters.environ import Environ
 from launchkit.adapters.facts import STRANGERS, AppFacts, Cors, Resolved, SessionCookie
 from launchkit.adapters.host import Host
 from launchkit.adapters.routes import AppRoute
-from launchkit.adapters.wsgi import App, Environ, StartResponse, WsgiAdapter
+from launchkit.adapters.wsgi import App, StartResponse, WsgiAdapter
 from launchkit.adapters.wsgi_input import limited_within
 from launchkit.errors import InstallError
 

@@ -13,9 +13,6 @@ Its value is no part of the request: an exchange under it would make a cycle wit
 request would be left to the garbage collector.
 """
 
-NO_LENGTH: Final = frozenset({204, 304})
-"""Statuses whose responses have no Content-Length of their own (RFC 9110 section 8.6)."""
-
 
 def announced_length(text: str) -> int | None:
     """Return the number of a Content-Length header (RFC 9110 section 8.6), or None if it is none."""

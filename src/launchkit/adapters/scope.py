@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from launchkit.pipeline.effects import Body, Waiting
@@ -17,6 +17,10 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+
+_NO_TLS: Final[dict[str, str]] = {}
+"""What the extension says (https://asgi.readthedocs.io/en/latest/specs/tls.html) where it is not there."""
 
 
 class ScopeExchange(Exchange):
@@ -42,9 +46,19 @@ class ScopeExchange(Exchange):
 
     @property
     def is_identified(self) -> bool:
-        """Whether session or authentication middleware stands outside of the kit and knows the user."""
-        user = self._scope.get("user")
-        return bool(self._scope.get("session")) or (user is not None and getattr(user, "is_authenticated", True))
+        """Whether middleware knows the user, by session or authentication, or the server by a client's certificate."""
+        scope = self._scope
+        user = scope.get("user")
+        if scope.get("session") or (user is not None and getattr(user, "is_authenticated", True)):
+            return True
+        extensions = scope.get("extensions")
+        return bool(extensions and extensions.get("tls", _NO_TLS).get("client_cert_name"))
+
+    @property
+    def app_scheme(self) -> str:
+        """The scheme in the scope that the app is given; a WebSocket's is that of its handshake."""
+        scheme: str = self._scope.get("scheme", self.scheme)
+        return scheme.replace("ws", "http")
 
     @property
     def query(self) -> bytes:
@@ -80,6 +94,12 @@ class ScopeExchange(Exchange):
         """Take headers out of the scope that the app is given."""
         self._scope["headers"] = [pair for pair in self._scope["headers"] if pair[0] not in names]
         self._headers = None
+
+    def set_request_headers(self, headers: Iterable[Header]) -> None:
+        """Change them in the scope that the app is given."""
+        given = list(headers)
+        self.hide_request_headers(frozenset([name for name, _ in given]))
+        self._scope["headers"] += given
 
     def present_to_app(self, client: str | None, scheme: str, host: bytes | None) -> None:
         """Change the scope that the app is given; the client's port is not known."""

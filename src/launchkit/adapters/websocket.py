@@ -26,7 +26,8 @@ class Handshake(ScopeExchange):
     def __init__(self, pipeline: Pipeline, scope: Scope) -> None:
         self.method = "GET"
         self.path = scope["path"]
-        self._plan = pipeline.planner.plan_handshake(self.path, scope.get("root_path", ""))
+        self.mount = scope.get("root_path", "")
+        self._plan = pipeline.planner.plan_handshake(self.path, self.mount)
         self._hooks = iter(self._plan.on_request)
         self._pipeline = pipeline
         self._scope = scope
@@ -36,7 +37,9 @@ class Handshake(ScopeExchange):
         self.request_id = self.outer_request_id = ""
         self.started = self.ended = 0.0
         self.status = 0
-        self.route = self.error = self.notes = None
+        self.body_hooks = ()
+        self.may_be_replaced = False
+        self.route = self.error = self.notes = self.cache = self.replacement = None
 
     async def refusal(self) -> EarlyResponse | None:
         """Run the hooks; return the answer of the one that refuses."""

@@ -4,14 +4,16 @@ The rules:
 
 - The response iterable is wrapped by a class with `close()`, never by a generator: a generator that was never started
   would skip its `finally`. The wrapper has a length where the iterable has one, since servers derive a Content-Length
-  from that. An iterable made by `wsgi.file_wrapper` is returned as it is, because servers know it by identity; its
-  `close` is chained instead.
+  from that. An iterable made by `wsgi.file_wrapper` that nobody watches is returned as it is, because servers know it
+  by identity; its `close` is chained instead.
 - The exchange ends when the iterable is exhausted or closed.
-- Where the app raised before it answered, the kit writes the 500 with the `write` callable and re-raises.
+- Where the app raised before it answered, the kit sends the 500 first and re-raises: with the `write` callable, or as
+  the iterable's only chunk where the app raised while it was iterated.
+- Where a response is sent in place of the app's, the app is iterated to its end, and what it sends goes nowhere.
 - Response headers are shown to hooks as lower-case bytes and passed on as the app wrote them, with what hooks changed
   or appended.
 - A request body that goes over its limit while the app reads it raises OSError there, as a broken connection does, and
-  unless the app had started its response by then it is a 413, whatever the app answers or raises.
+  unless the app had started its response by then the kit sends a 413 in its place, whatever the app answers or raises.
 """
 
 from __future__ import annotations
@@ -20,27 +22,23 @@ import http
 import io
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final
 
-from launchkit.adapters.host import MARK, NO_LENGTH, Host, announced_length
+from launchkit.adapters.early import SERVER_ERROR, headers_of
+from launchkit.adapters.environ import Environ, EnvironExchange, decode, encode
+from launchkit.adapters.host import MARK, Host, announced_length
 from launchkit.adapters.wsgi_input import LimitedInput, RejoinedInput, read_up_to
-from launchkit.adapters.wsgi_response import RefusableResponse, Response, SizedResponse
+from launchkit.adapters.wsgi_response import Response, SizedResponse, replaceable
 from launchkit.pipeline.effects import Body, Waiting
-from launchkit.pipeline.exchange import EarlyResponse, Exchange, Header
-from launchkit.pipeline.interceptor import BodyHook, RequestHook, ResponseHook
+from launchkit.pipeline.exchange import BodyHook, EarlyResponse
+from launchkit.pipeline.interceptor import RequestHook, ResponseHook
 from launchkit.pipeline.perform import perform
-from launchkit.pipeline.pipeline import Pipeline, owner_of
+from launchkit.pipeline.pipeline import Pipeline
 
-Environ = dict[str, Any]
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 Write = Callable[[bytes], object]
 StartResponse = Callable[..., Write]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
-
-SERVER_ERROR: Final = EarlyResponse(500, b"Internal Server Error", ((b"content-type", b"text/plain; charset=utf-8"),))
-IDENTITIES: Final = ("REMOTE_USER", "REMOTE_IDENT", "AUTH_TYPE", "SSL_CLIENT_S_DN", "SSL_CLIENT_CERT")
-"""What servers put into the environ for an authenticated user (RFC 3875 section 4.1, Apache's mod_ssl)."""
 
 REASONS: Final = {status.value: f"{status.value} {status.phrase}" for status in http.HTTPStatus}
 
@@ -61,123 +59,59 @@ class WsgiAdapter:
         exchange = WsgiExchange(pipeline, environ, start_response)
         try:
             early = exchange.enter()
-            body = exchange.answer(early) if early is not None else self.app(environ, exchange.start_response)
-            return exchange.wrap(body)
+            if early is not None:
+                return exchange.answer(early)
+            return exchange.wrap(self.app(environ, exchange.start_response))
         except BaseException as error:
-            refusal = exchange.body_refusal
-            if refusal is not None and isinstance(error, Exception):
-                return exchange.wrap(exchange.answer(refusal) if exchange.status == 0 else ())
+            if exchange.body_refusal is not None and isinstance(error, Exception):
+                return exchange.wrap(())
             exchange.fail(error)
             raise
 
 
-class WsgiExchange(Exchange):
+class WsgiExchange(EnvironExchange):
     """One HTTP request under WSGI."""
 
     __slots__ = (
-        "_address",
-        "_answering",
         "_body_left",
-        "_environ",
         "_file_body",
         "_finished",
         "_hooks",
         "_input",
+        "_instead",
         "_own_headers",
         "_pipeline",
         "_plan",
         "_response_hooks",
-        "_saw_last",
         "_start_response",
+        "_write",
     )
 
     def __init__(self, pipeline: Pipeline, environ: Environ, start_response: StartResponse) -> None:
         self.started = pipeline.now()
         self.method = method = environ["REQUEST_METHOD"]
-        mount = _decode(environ.get("SCRIPT_NAME", ""))
-        self.path = path = mount + _decode(environ.get("PATH_INFO", ""))
+        self.mount = mount = decode(environ.get("SCRIPT_NAME", ""))
+        self.path = path = mount + decode(environ.get("PATH_INFO", ""))
         self._plan = plan = pipeline.planner.plan(method, path, mount)
         self._hooks: Iterator[RequestHook] = iter(plan.on_request)
         self._response_hooks: tuple[ResponseHook, ...] = plan.on_response_start
         self._pipeline = pipeline
         self._environ = environ
-        self._address: str = environ.get("REMOTE_ADDR", "")
+        self._address = environ.get("REMOTE_ADDR", "")
         self._start_response = start_response
-        self._answering = self._finished = self._saw_last = False
+        self._finished = self.may_be_replaced = False
         self._body_left: int | None = None
         self._file_body: object = None
         self._input: LimitedInput | None = None
+        self._instead: EarlyResponse | None = None
         self.scheme = environ.get("wsgi.url_scheme", "http")
         self.request_id = ""
         self.status = 0
         self.ended = 0.0
-        self.route = self.error = self.notes = None
+        self.body_hooks = ()
+        self.route = self.error = self.notes = self.cache = self.replacement = None
 
-    # --- what features see -----------------------------------------------------------------------------------------
-
-    @property
-    def peer(self) -> str | None:  # type: ignore[override]  # read when asked for
-        """The address at the other end of the connection."""
-        return self._address or None
-
-    @property
-    def is_identified(self) -> bool:
-        """Whether the server has authenticated the user: by password, Kerberos or a client's certificate."""
-        return any(self._environ.get(name) for name in IDENTITIES)
-
-    @property
-    def query(self) -> bytes:
-        """The query string as received."""
-        query: str = self._environ.get("QUERY_STRING", "")
-        return _encode(query)
-
-    @property
-    def target(self) -> bytes:
-        """The path as received, where the server tells; else encoded anew."""
-        raw: str | None = self._environ.get("RAW_URI") or self._environ.get("REQUEST_URI")
-        if raw is not None and raw.startswith("/"):
-            return _encode(raw.partition("?")[0])
-        return quote(self.path, safe="/:@!$&'()*+,;=~").encode("ascii")
-
-    def header(self, name: bytes) -> bytes | None:
-        """Return one request header; servers join what was sent several times."""
-        value: str | None = self._environ.get(_environ_key(name))
-        return None if value is None else _encode(value)
-
-    def header_values(self, name: bytes) -> list[bytes]:
-        """Return the joined value of a request header, if there is one."""
-        value = self.header(name)
-        return [] if value is None else [value]
-
-    def request_headers(self) -> Iterable[Header]:
-        """Return all request headers."""
-        for key, value in self._environ.items():
-            if key.startswith("HTTP_"):
-                yield _encode(key[5:].replace("_", "-").lower()), _encode(value)
-            elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
-                yield _encode(key.replace("_", "-").lower()), _encode(value)
-
-    def headers_named(self, names: frozenset[bytes]) -> tuple[Header, ...]:
-        """Look the names up, of which there are fewer than of what an environ holds."""
-        get = self._environ.get
-        return tuple([(name, _encode(value)) for name in names if (value := get(_environ_key(name))) is not None])
-
-    def hide_request_headers(self, names: frozenset[bytes]) -> None:
-        """Take headers out of the environ that the app is given."""
-        for name in names:
-            self._environ.pop(_environ_key(name), None)
-
-    def present_to_app(self, client: str | None, scheme: str, host: bytes | None) -> None:
-        """Change the environ that the app is given."""
-        environ = self._environ
-        if client is not None:
-            environ["REMOTE_ADDR"] = client
-        if host is not None:
-            environ["HTTP_HOST"] = host.decode("latin-1")
-        environ["wsgi.url_scheme"] = scheme
-        environ.pop("HTTPS", None)
-        if scheme == "https":
-            environ["HTTPS"] = "on"
+    _write: Write
 
     # --- the request -----------------------------------------------------------------------------------------------
 
@@ -247,32 +181,38 @@ class WsgiExchange(Exchange):
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None) -> Write:
         """Take the status line and headers on their way to the server."""
-        if self._input is not None:
-            refusal = self.body_refusal
-            if refusal is not None:
-                self._start(*_head_of(refusal), exc_info)
-                return _write_nothing
+        if self._input is not None and not self._is_refused():
             self._input = None  # the app has begun in time: nothing can take its response back
-        return self._start(status, headers, exc_info)
+        if self._instead is not None:
+            return _write_nothing
+        write = self._start(status, headers, exc_info)
+        return self._watched_write(write) if self.body_hooks else write
 
     def _start(self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None) -> Write:
         self.status = int(status[:3]) if status[:3].isdecimal() else 0
         self._own_headers = headers = list(headers)
-        self.response_headers = [(_encode(key.lower()), _encode(str(value))) for key, value in headers]
+        self.response_headers = [(encode(key.lower()), encode(str(value))) for key, value in headers]
         self._response_names = None
         if self.route is None:
             self.route = self._route()
-        hooks = iter(self._response_hooks)
-        while (asking := self._pipeline.start_response(self, hooks)) is not None:
-            self._perform(*asking)
+        if exc_info:
+            self.body_hooks = ()  # of the response that the app has thought better of
+        self._run_response_hooks()
+        if self.replacement is not None:
+            self._start_whole(self.replacement, exc_info)
+            return _write_nothing
         added = self.response_headers[len(headers) :]
         length = self.response_header(b"content-length")
         self._body_left = int(length) if length is not None and length.isdigit() else None
         passed_on = headers + [(key.decode("latin-1"), value.decode("latin-1")) for key, value in added]
-        write = (
+        return (
             self._start_response(status, passed_on, exc_info) if exc_info else self._start_response(status, passed_on)
         )
-        return self._watched_write(write) if self._plan.on_body else write
+
+    def _run_response_hooks(self) -> None:
+        hooks = iter(self._response_hooks)
+        while (asking := self._pipeline.start_response(self, hooks)) is not None:
+            self._perform(*asking)
 
     def replace_response_header(self, name: bytes, value: bytes) -> None:
         """Change it in both forms of the headers."""
@@ -293,43 +233,30 @@ class WsgiExchange(Exchange):
         rule = getattr(getattr(request, "url_rule", None), "rule", None)
         if not isinstance(rule, str):
             return None
-        return _decode(self._environ.get("SCRIPT_NAME", "")) + rule
+        return decode(self._environ.get("SCRIPT_NAME", "")) + rule  # with the prefix that a dispatcher may have moved
 
     def _perform(self, hook: ResponseHook | BodyHook, waiting: Waiting[None]) -> None:
         try:
             perform(waiting, self._pipeline.backends, self)
         except Exception as error:  # noqa: BLE001  # the fence
-            self._pipeline.failures.report(owner_of(hook).name, error)
-
-    def answer(self, early: EarlyResponse) -> Iterable[bytes]:
-        """Start a response of the kit's own and return its body."""
-        self.route = early.route
-        self._start_answer(early)
-        return [b"" if self.method == "HEAD" else early.body]
-
-    def _start_answer(self, early: EarlyResponse) -> Write:
-        self._answering = True
-        return self.start_response(*_head_of(early))
-
-    def refuse(self, too_large: EarlyResponse) -> bytes:
-        """Start the refusal, if the app has not called for a response, and return its body."""
-        self.error = None
-        if self.status == 0:
-            self._start_answer(too_large)
-        self.finish()
-        return too_large.body
+            self._pipeline.leave_out(self, hook, error)
 
     def wrap(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return the response iterable for the server."""
-        if self._input is not None:
-            return RefusableResponse(self, body)
-        wrapper = self._environ.get("wsgi.file_wrapper")
-        is_file = body is self._file_body or (isinstance(wrapper, type) and isinstance(body, wrapper))
-        if is_file and not self._plan.on_body:
-            return self._chain_close(body)
         if self._body_left is None and isinstance(body, (list, tuple)):
             self._body_left = sum(len(chunk) for chunk in body)
-        return SizedResponse(self, body) if hasattr(body, "__len__") else Response(self, body)
+        if self._instead is not None or self.status == 0:
+            return Response(self, body, replaceable(self, body))
+        if not self.body_hooks and self._is_file(body):
+            return self._chain_close(body)
+        if self.may_be_replaced:  # by a second call of start_response
+            return Response(self, body, replaceable(self, body))
+        kind = SizedResponse if hasattr(body, "__len__") else Response
+        return kind(self, body, iter(body))
+
+    def _is_file(self, body: Iterable[bytes]) -> bool:
+        wrapper = self._environ.get("wsgi.file_wrapper")
+        return body is self._file_body or (isinstance(wrapper, type) and isinstance(body, wrapper))
 
     def _chain_close(self, body: Iterable[bytes]) -> Iterable[bytes]:
         close = getattr(body, "close", None)
@@ -351,23 +278,99 @@ class WsgiExchange(Exchange):
         """Show a chunk to the body hooks; the last one by Content-Length, else at exhaustion."""
         if self._body_left is not None:
             self._body_left -= len(chunk)
-        if self._saw_last or self._answering or not self._plan.on_body:
+        if not self.body_hooks:
             return
-        last = self._saw_last = exhausted or self._body_left == 0
-        hooks = iter(self._plan.on_body)
+        hooks = iter(self.body_hooks)
+        last = exhausted or self._body_left == 0
+        if last:
+            self.body_hooks = ()
         while (asking := self._pipeline.watch_body(self, hooks, chunk, last)) is not None:
             self._perform(*asking)
 
+    # --- responses that are not the app's --------------------------------------------------------------------------
+
+    def answer(self, early: EarlyResponse) -> Iterable[bytes]:
+        """Start a response of the kit's own and return its body: for this exchange that is the end."""
+        self.route = early.route
+        self._start_instead(early)
+        body = self.hand_over()
+        self.leave()
+        return [body]
+
+    def _start_instead(self, early: EarlyResponse) -> None:
+        self.status = early.status
+        self.response_headers = headers_of(early)
+        self._response_names = None
+        self._own_headers = []
+        if self.route is None:
+            self.route = self._route()
+        self._run_response_hooks()
+        self._start_whole(self.replacement or early, None)
+
+    def replace_response(self, response: EarlyResponse) -> None:
+        """Let it be timed under the app's route, if that is known."""
+        super().replace_response(response)
+        self.response_headers = headers_of(response)
+        self.route = self.route or response.route
+
+    def _start_whole(self, response: EarlyResponse, exc_info: ExcInfo | None) -> None:
+        """Start the response that hooks have seen by now; what the app sends from then on goes nowhere."""
+        self.body_hooks = ()
+        self._instead = response
+        status = REASONS.get(self.status) or f"{self.status} Unknown"
+        headers = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in self.response_headers]
+        try:
+            self._write = (
+                self._start_response(status, headers, exc_info) if exc_info else self._start_response(status, headers)
+            )
+        except BaseException:
+            self._instead = self.replacement = None  # too late: the server has sent the app's headers
+            raise
+
+    def gives_way(self) -> bool:
+        """Whether another response takes the place of the app's, and start a refusal that is due."""
+        return self._instead is not None or self._is_refused()
+
+    def _is_refused(self) -> bool:
+        refusal = self.body_refusal
+        if refusal is not None and self.status == 0:
+            self._start_instead(refusal)
+        return refusal is not None
+
+    def hand_over(self) -> bytes:
+        """Return the body of the response that was started in place of the app's."""
+        self.finish()
+        return b"" if self.method == "HEAD" or self._instead is None else self._instead.body
+
+    def answers_for(self, error: Exception) -> bool:
+        """The app has raised: tell whether a body is to be handed over first, of a 500 where nothing was started."""
+        if self._finished:
+            return False
+        if not self.gives_way():
+            self.error = error
+            self._start_server_error()
+        return self._instead is not None
+
+    def _start_server_error(self) -> None:
+        debugged = "werkzeug.debug.preserve_context" in self._environ  # its page with the traceback is the answer
+        if self.status == 0 and not debugged:
+            try:
+                self._start_instead(SERVER_ERROR)
+            except Exception as further:  # noqa: BLE001  # the app's error is the one to show
+                self._pipeline.failures.report("sending a 500", further)
+
     def fail(self, error: BaseException) -> None:
         """The app raised before it returned its body."""
-        self.error = error
-        debugged = "werkzeug.debug.preserve_context" in self._environ  # its page with the traceback is the answer
-        if self.status == 0 and isinstance(error, Exception) and not debugged:
+        if not isinstance(error, Exception):
+            self.error = error
+        elif self.answers_for(error):
             try:
-                self._start_answer(SERVER_ERROR)(SERVER_ERROR.body)
+                self._write(self.hand_over())
             except Exception as further:  # noqa: BLE001  # the app's error is the one to show
                 self._pipeline.failures.report("sending a 500", further)
         self.leave()
+
+    # --- the end -----------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
         """Nothing of the response is still to come."""
@@ -389,30 +392,3 @@ class WsgiExchange(Exchange):
 
 def _write_nothing(data: bytes) -> None:
     """Take what an app writes that has been answered for already."""
-
-
-def _head_of(early: EarlyResponse) -> tuple[str, list[tuple[str, str]]]:
-    headers = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in early.headers]
-    if early.status not in NO_LENGTH:
-        headers.append(("content-length", str(len(early.body))))
-    return REASONS.get(early.status, f"{early.status} Unknown"), headers
-
-
-def _encode(text: str) -> bytes:
-    """Return the bytes that a PEP 3333 string holds; what cannot be one is for the server to refuse, not for us."""
-    return text.encode("latin-1", "replace")
-
-
-def _decode(text: str) -> str:
-    """Return a PEP 3333 string, which holds bytes, as the text that the bytes encode."""
-    return text if text.isascii() else _encode(text).decode("utf-8", "replace")
-
-
-_ENVIRON_KEYS: dict[bytes, str] = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
-
-
-def _environ_key(name: bytes) -> str:
-    key = _ENVIRON_KEYS.get(name)
-    if key is None:
-        key = _ENVIRON_KEYS[name] = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
-    return key

@@ -1,7 +1,11 @@
-"""What a WSGI server is given to iterate in place of the app's response: classes with `close`, never generators."""
+"""What a WSGI server is given to iterate in place of the app's response: classes with `close`, never generators.
+
+Only within such a class is a generator in use: for an app whose response may still turn out to be another's.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -14,10 +18,10 @@ class Response:
 
     __slots__ = ("_body", "_chunks", "_exchange")
 
-    def __init__(self, exchange: WsgiExchange, body: Iterable[bytes]) -> None:
+    def __init__(self, exchange: WsgiExchange, body: Iterable[bytes], chunks: Iterator[bytes]) -> None:
         self._exchange = exchange
         self._body = body
-        self._chunks = iter(body)
+        self._chunks = chunks
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -54,26 +58,23 @@ class SizedResponse(Response):
         return len(self._body)  # type: ignore[arg-type]  # made only for iterables with a length
 
 
-class RefusableResponse(Response):
-    """A response iterable that gives way to a refusal, for an app that reads too much of the request."""
+def replaceable(exchange: WsgiExchange, body: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the app's chunks, or the body of the response that is sent in place of the app's, as soon as there is one.
 
-    __slots__ = ("_has_refused",)
-
-    def __init__(self, exchange: WsgiExchange, body: Iterable[bytes]) -> None:
-        super().__init__(exchange, body)
-        self._has_refused = False
-
-    def __next__(self) -> bytes:
-        if self._has_refused:
-            raise StopIteration
-        chunk = b""
-        try:
-            chunk = super().__next__()
-        except Exception:
-            if self._exchange.body_refusal is None:
-                raise
-        refusal = self._exchange.body_refusal
-        if refusal is None:
-            return chunk
-        self._has_refused = True
-        return self._exchange.refuse(refusal)
+    The app is let run to its end in any case. What it raises is raised, unless it has been refused its request.
+    """
+    try:
+        chunks = iter(body)
+        if not exchange.gives_way():
+            for chunk in chunks:
+                if exchange.gives_way():
+                    break
+                yield chunk
+        if exchange.gives_way():
+            yield exchange.hand_over()
+            deque(chunks, maxlen=0)
+    except Exception as error:
+        if exchange.answers_for(error):
+            yield exchange.hand_over()
+        if exchange.body_refusal is None:
+            raise

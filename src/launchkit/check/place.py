@@ -31,6 +31,7 @@ def place_findings(settings: Settings, rules: Iterable[Rule], where: Surrounding
     """Return what is wrong with the settings in this place. `rules` are the compiled limits."""
     rules = [rule for rule in rules if rule.patterns] if settings.rate_limit.enabled else []
     yield from _workers(settings, rules, where)
+    yield from _invalidations(settings, where)
     if settings.environment == "production":
         yield from _webhooks(settings)
         yield from _data_dir(settings, rules)
@@ -63,6 +64,20 @@ def _workers(settings: Settings, rules: list[Rule], where: Surroundings) -> Iter
             f"The server runs {workers} processes that have no place for a table to count in together, so every limit "
             f"lets {workers} times as many through.",
             f"Set {PREFIX}DATA_DIR to a folder that this user may write to, or {PREFIX}REDIS_URL.",
+        )
+
+
+def _invalidations(settings: Settings, where: Surroundings) -> Iterator[Finding]:
+    is_used = settings.read_cache.enabled and bool(settings.read_cache.rules)
+    if not is_used or where.workers() < 2 or settings.redis_url is not None:
+        return
+    if not (settings.shares_machine and _can_share(settings.data_dir)):
+        yield warning(
+            "invalidation-in-one-worker",
+            f"The server runs {where.workers()} processes, and what one of them invalidates in the read cache the "
+            "others go on giving until its time is over.",
+            f"Set {PREFIX}RATE_LIMIT__STORE=machine and {PREFIX}DATA_DIR to a folder that this user may write to, or "
+            f"{PREFIX}REDIS_URL.",
         )
 
 

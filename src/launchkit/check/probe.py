@@ -22,8 +22,11 @@ from launchkit.pipeline.clock import Clock
 from launchkit.pipeline.effects import (
     Backends,
     Body,
+    CacheKey,
     Charge,
+    Fetched,
     Limiter,
+    Names,
     NewDelivery,
     Steps,
     StoreDown,
@@ -74,7 +77,7 @@ class Caller:
 class Probe(Exchange):
     """One synthetic request; it is its own body reader."""
 
-    __slots__ = ("_body", "_headers", "mount")
+    __slots__ = ("_body", "_headers")
 
     def __init__(self, method: str, path: str, mount: str, caller: Caller, account_field: str, now: float) -> None:
         self.method = method
@@ -89,7 +92,9 @@ class Probe(Exchange):
         self.ended = 0.0
         self.status = 0
         self.response_headers = []
-        self.route = self.error = self.notes = self._response_names = None
+        self.body_hooks = ()
+        self.may_be_replaced = False
+        self.route = self.error = self.notes = self.cache = self.replacement = self._response_names = None
 
     @property
     def is_identified(self) -> bool:
@@ -120,6 +125,9 @@ class Probe(Exchange):
 
     def hide_request_headers(self, names: frozenset[bytes]) -> None:
         """Do nothing: no app sees it."""
+
+    def set_request_headers(self, headers: Iterable[Header]) -> None:
+        """Do nothing: no app sees them."""
 
     def present_to_app(self, client: str | None, scheme: str, host: bytes | None) -> None:
         """Do nothing: no app sees it."""
@@ -222,16 +230,22 @@ class Recorder:
 class _Nothing:
     """The backends that a probe must never reach: each refuses as a store that is down does."""
 
-    def fetch(self, key: bytes) -> tuple[StoredResponse, ...]:
+    def fetch(self, key: CacheKey, request: Exchange) -> Fetched:
         raise StoreDown
 
-    async def afetch(self, key: bytes) -> tuple[StoredResponse, ...]:
+    async def afetch(self, key: CacheKey, request: Exchange) -> Fetched:
         raise StoreDown
 
-    def store(self, key: bytes, response: StoredResponse) -> None:
+    def store(self, key: CacheKey, response: StoredResponse, names: Names, moment: object) -> None:
         raise StoreDown
 
-    async def astore(self, key: bytes, response: StoredResponse) -> None:
+    async def astore(self, key: CacheKey, response: StoredResponse, names: Names, moment: object) -> None:
+        raise StoreDown
+
+    def invalidate(self, names: Names) -> None:
+        raise StoreDown
+
+    async def ainvalidate(self, names: Names) -> None:
         raise StoreDown
 
     def put(self, delivery: NewDelivery) -> bool:

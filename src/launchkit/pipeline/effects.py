@@ -12,10 +12,10 @@ performer throws into the generator: whether the request goes on is the feature'
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from launchkit.pipeline.exchange import Header
+from launchkit.pipeline.exchange import EarlyResponse, Exchange, Header
 
 T = TypeVar("T")
 
@@ -103,11 +103,22 @@ class Refund:
 # --- read cache ----------------------------------------------------------------------------------------------------
 
 
+CacheKey: TypeAlias = tuple[str, bytes, str, bytes, bytes]
+"""What tells one stored URL from another: scheme, host, mount prefix, path as received, query as received."""
+
+Names: TypeAlias = tuple[str, ...]
+"""What a stored response can be invalidated by: its path, the paths above it, its tags. Each says which it is."""
+
+
 @dataclass(slots=True)
 class StoredResponse:
     """A response as the cache keeps it. Times are seconds of the kit's monotonic clock.
 
-    `varied` are the request header values that this variant was selected by, in the order of `vary`.
+    `stored` is when its age was zero. It is fresh before `fresh_until`; before `stale_until` it may be given while one
+    request fetches anew, and before `error_until` when that fails (RFC 5861). `varied` are the request header values
+    that this variant was selected by, in the order of `vary`. `is_public` says that it may be given to a request that
+    says who is asking. `route` is the label of the app's route, where it is known. `given` is the answer that was last
+    made of it, and the age in seconds that it tells: most are given many times within a second.
     """
 
     status: int
@@ -116,28 +127,79 @@ class StoredResponse:
     stored: float
     fresh_until: float
     stale_until: float
+    error_until: float
     vary: tuple[bytes, ...] = ()
     varied: tuple[bytes | None, ...] = ()
+    is_public: bool = False
+    route: str | None = None
+    given: tuple[int, EarlyResponse] | None = field(default=None, init=False, compare=False, repr=False)
+
+
+class Fetched(NamedTuple):
+    """The variant that answers a request, or None, and the moment of the look-up in the store's own terms.
+
+    Whoever runs the app after that hands the moment back with `Store`, so that what was invalidated in the meantime is
+    not stored. With a response it may be the moment of an earlier look-up, the one that the response came from.
+    """
+
+    response: StoredResponse | None
+    moment: object
 
 
 @dataclass(slots=True)
 class Fetch:
-    """Look up every variant stored under a cache key."""
+    """Look up the variant under a cache key that answers this request (RFC 9111 section 4.1)."""
 
-    key: bytes
+    key: CacheKey
+    request: Exchange
 
-    def __iter__(self) -> Generator[Fetch, tuple[StoredResponse, ...], tuple[StoredResponse, ...]]:
+    def __iter__(self) -> Generator[Fetch, Fetched, Fetched]:
         return (yield self)
 
 
 @dataclass(slots=True)
 class Store:
-    """Keep one variant under a cache key."""
+    """Keep one variant under a cache key, unless one of its names has been invalidated since `moment`."""
 
-    key: bytes
+    key: CacheKey
     response: StoredResponse
+    names: Names
+    moment: object
 
     def __iter__(self) -> Iterator[Store]:
+        return (yield self)
+
+
+@dataclass(slots=True)
+class Invalidate:
+    """Let nothing be used again that has one of these names and was looked up before now."""
+
+    names: Names
+
+    def __iter__(self) -> Iterator[Invalidate]:
+        return (yield self)
+
+
+class Flight(Protocol):
+    """Another request's run of the app, whose response may be of use."""
+
+    def wait(self, seconds: float) -> None:
+        """Return when it has ended, after `seconds` at the latest."""
+        ...
+
+    async def await_end(self, seconds: float) -> None:
+        """Do `wait` on the event loop."""
+        ...
+
+
+@dataclass(slots=True)
+class Follow:
+    """Wait until a flight has ended, `seconds` at most."""
+
+    flight: Flight
+    seconds: float
+
+    def __iter__(self) -> Iterator[Follow]:
         return (yield self)
 
 
@@ -198,7 +260,7 @@ class Probe:
         return (yield self)
 
 
-Effect = Hit | Refund | Fetch | Store | ReadBody | Enqueue | Probe
+Effect = Hit | Refund | Fetch | Store | Invalidate | Follow | ReadBody | Enqueue | Probe
 
 Steps = Generator[Effect, Any, T]
 """A hook in the middle of its work. What is sent in depends on the effect, which `Generator` cannot say: hence Any."""
@@ -248,22 +310,54 @@ class InstantLimiter(Limiter, Protocol):
 
 
 class ResponseStore(Protocol):
-    """Keeps responses. See `Fetch` and `Store`."""
+    """Keeps responses. See `Fetch`, `Store` and `Invalidate`."""
 
-    def fetch(self, key: bytes) -> tuple[StoredResponse, ...]:
-        """Return every variant under `key`."""
+    def fetch(self, key: CacheKey, request: Exchange) -> Fetched:
+        """Return the variant that answers this request."""
         ...
 
-    async def afetch(self, key: bytes) -> tuple[StoredResponse, ...]:
-        """Return every variant under `key`, from the event loop."""
+    async def afetch(self, key: CacheKey, request: Exchange) -> Fetched:
+        """Return the variant that answers this request, from the event loop."""
         ...
 
-    def store(self, key: bytes, response: StoredResponse) -> None:
+    def store(self, key: CacheKey, response: StoredResponse, names: Names, moment: object) -> None:
         """Keep a variant."""
         ...
 
-    async def astore(self, key: bytes, response: StoredResponse) -> None:
+    async def astore(self, key: CacheKey, response: StoredResponse, names: Names, moment: object) -> None:
         """Keep a variant, from the event loop."""
+        ...
+
+    def invalidate(self, names: Names) -> None:
+        """Let nothing of these names be used again."""
+        ...
+
+    async def ainvalidate(self, names: Names) -> None:
+        """Let nothing of these names be used again, from the event loop."""
+        ...
+
+
+class InstantResponseStore(ResponseStore, Protocol):
+    """A store that can mostly answer without waiting, whatever the colour."""
+
+    def fetch_now(self, key: CacheKey, request: Exchange) -> Fetched | None:
+        """Do `fetch`; None if that takes waiting."""
+        ...
+
+    def store_now(self, key: CacheKey, response: StoredResponse, names: Names, moment: object) -> bool:
+        """Do `store`; False, and nothing is kept, if that takes waiting."""
+        ...
+
+    def invalidate_now(self, names: Names) -> bool:
+        """Do `invalidate`; False, and nothing is invalidated, if that takes waiting."""
+        ...
+
+    def invalidate_soon(self, names: Names) -> None:
+        """Do `invalidate` without waiting; other machines may hear of it later."""
+        ...
+
+    def moment(self) -> object:
+        """Return the moment of a look-up that is not made, for `Store`."""
         ...
 
 
@@ -318,3 +412,5 @@ class Backends:
     prober: Prober
     instant_limiter: InstantLimiter | None = None
     """`limiter`, where that is one: what it does at once costs no coroutine."""
+    instant_responses: InstantResponseStore | None = None
+    """`responses`, where that is one."""

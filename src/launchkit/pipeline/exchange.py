@@ -8,12 +8,17 @@ whatever the server speaks.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from launchkit.pipeline.effects import Steps
 
 Header = tuple[bytes, bytes]
 T = TypeVar("T")
+
+BodyHook = Callable[["Exchange", bytes, bool], "Steps[None] | None"]
 
 
 @dataclass(slots=True)
@@ -22,13 +27,15 @@ class EarlyResponse:
 
     It leaves through the response hooks of every interceptor that the request has entered, so that it too carries the
     request id and the security headers. `route` is the label under which it is timed: the pattern of the rule that
-    answered, never the raw path.
+    answered, never the raw path. `names` are those of the headers and `content-length`, in lower case, if they are
+    known already.
     """
 
     status: int
     body: bytes = b""
     headers: tuple[Header, ...] = ()
     route: str | None = None
+    names: frozenset[bytes] | None = None
 
 
 class Note(Generic[T]):
@@ -54,19 +61,26 @@ class Note(Generic[T]):
 class Exchange(ABC):
     """One request and its response. Adapters subclass it; features read it.
 
-    Times are seconds of the kit's monotonic clock. `path` is decoded and includes the mount prefix. `status` is 0 until
-    a response has started; `ended` is 0.0 until its last byte was handed to the server.
+    Times are seconds of the kit's monotonic clock. `path` is decoded and includes `mount`, the prefix under which the
+    app is served. `status` is 0 until a response has started; `ended` is 0.0 until its last byte was handed to the
+    server. `cache` says whether the read cache gave the response (`hit`) or let the app give it (`miss`), and is None
+    where it had no part in it.
     """
 
     __slots__ = (
         "_response_names",
+        "body_hooks",
+        "cache",
         "ended",
         "error",
+        "may_be_replaced",
         "method",
+        "mount",
         "notes",
         "outer_request_id",
         "path",
         "peer",
+        "replacement",
         "request_id",
         "response_headers",
         "route",
@@ -76,6 +90,7 @@ class Exchange(ABC):
     )
 
     method: str
+    mount: str
     path: str
     scheme: str
     peer: str | None
@@ -88,6 +103,10 @@ class Exchange(ABC):
     route: str | None
     error: BaseException | None
     notes: dict[object, object] | None
+    cache: Literal["hit", "miss"] | None
+    body_hooks: tuple[BodyHook, ...]
+    may_be_replaced: bool
+    replacement: EarlyResponse | None
     _response_names: set[bytes] | None
 
     @property
@@ -121,9 +140,22 @@ class Exchange(ABC):
         """Return every request header that has one of these names, in the order received."""
         return tuple([header for header in self.request_headers() if header[0] in names])
 
+    def request_headers_besides(self, names: frozenset[bytes]) -> Iterable[Header]:
+        """Return the request headers that have none of these names."""
+        return [header for header in self.request_headers() if header[0] not in names]
+
+    @property
+    def app_scheme(self) -> str:
+        """The scheme that the app is shown: the server's, unless a trusted proxy has told another."""
+        return self.scheme
+
     @abstractmethod
     def hide_request_headers(self, names: frozenset[bytes]) -> None:
         """Take headers out of the request before the app sees it."""
+
+    @abstractmethod
+    def set_request_headers(self, headers: Iterable[Header]) -> None:
+        """Give the app these request headers in place of any of the same names, which are in lower case."""
 
     @abstractmethod
     def present_to_app(self, client: str | None, scheme: str, host: bytes | None) -> None:
@@ -140,12 +172,38 @@ class Exchange(ABC):
         the app makes of that.
         """
 
+    def watch_body(self, hook: BodyHook) -> None:
+        """Show `hook` every chunk of the response body, for `on_response_start`. A body nobody watches is not touched.
+
+        A hook is called with the exchange, a chunk, and whether that is the last one, which is true exactly once.
+        """
+        self.body_hooks = (*self.body_hooks, hook)
+
+    def replace_response(self, response: EarlyResponse) -> None:
+        """Give `response` instead of the app's, for `on_response_start`; whatever the app sends then goes nowhere.
+
+        Only where `may_be_replaced` was set before the app was called, and by the innermost interceptor: the hooks of
+        those further out see the new response.
+        """
+        self.replacement = response
+        self.status = response.status
+        self.response_headers = list(response.headers)
+        self._response_names = None
+
     def response_header(self, name: bytes) -> bytes | None:
         """Return the first value of a response header; valid from `on_response_start` on."""
         for key, value in self.response_headers:
             if key.lower() == name:
                 return value
         return None
+
+    @property
+    def response_names(self) -> set[bytes]:
+        """The names of the response headers, in lower case; valid from `on_response_start` on."""
+        names = self._response_names
+        if names is None:
+            names = self._response_names = {name.lower() for name, _ in self.response_headers}
+        return names
 
     def replace_response_header(self, name: bytes, value: bytes) -> None:
         """Give the first response header of that name, which must be there, another value."""
@@ -156,9 +214,7 @@ class Exchange(ABC):
     def default_response_headers(self, headers: Iterable[Header]) -> None:
         """Append the headers, named in lower case, that the response does not have: the app's own always win."""
         response = self.response_headers
-        names = self._response_names
-        if names is None:
-            names = self._response_names = {name.lower() for name, _ in response}
+        names = self.response_names
         for header in headers:
             name = header[0]
             if name not in names:

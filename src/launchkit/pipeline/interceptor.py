@@ -4,7 +4,7 @@ The rules:
 
 - `on_request` hooks run in order, outermost first, until one returns an `EarlyResponse`.
 - `on_response_start` hooks run in the opposite order, and only those of interceptors that the request had entered.
-- `on_body` hooks see every chunk of a response body; a body nobody watches is never touched.
+- A hook that has asked for it sees every chunk of the response body; a body nobody watches is never touched.
 - `on_complete` hooks run once, at the last byte or when the exchange has failed; they do no I/O.
 - `on_exit` hooks run once, when the server gets its call back.
 - A hook that an interceptor does not override is not in any plan and costs nothing.
@@ -24,7 +24,6 @@ from launchkit.pipeline.paths import PathPattern, PathTable
 
 RequestHook = Callable[[Exchange], "EarlyResponse | Steps[EarlyResponse | None] | None"]
 ResponseHook = Callable[[Exchange], "Steps[None] | None"]
-BodyHook = Callable[[Exchange, bytes, bool], "Steps[None] | None"]
 CompleteHook = Callable[[Exchange], None]
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
@@ -53,10 +52,10 @@ class Interceptor:
         """Look at the request; an `EarlyResponse` ends it here."""
 
     def on_response_start(self, exchange: Exchange) -> Steps[None] | None:
-        """Look at `status` and `response_headers`; add what is missing with `default_response_headers`."""
+        """Look at `status` and `response_headers`; add what is missing with `default_response_headers`.
 
-    def on_body(self, exchange: Exchange, chunk: bytes, last: bool) -> Steps[None] | None:
-        """Look at a chunk of the response body on its way out; `last` is true exactly once."""
+        Whoever wants to see the body asks for it here, with `watch_body` and a method of its own.
+        """
 
     def on_complete(self, exchange: Exchange) -> None:
         """Record the exchange: `ended`, `status` and `error` are final."""
@@ -71,7 +70,7 @@ class Interceptor:
 class Plan:
     """The hooks that run for one kind of request."""
 
-    __slots__ = ("on_body", "on_complete", "on_exit", "on_request", "on_response_start", "responses_from")
+    __slots__ = ("on_complete", "on_exit", "on_request", "on_response_start", "responses_from")
 
     def __init__(self, interceptors: Sequence[Interceptor]) -> None:
         self.on_request: tuple[RequestHook, ...] = tuple(
@@ -79,9 +78,6 @@ class Plan:
         )
         self.on_response_start: tuple[ResponseHook, ...] = tuple(
             one.on_response_start for one in reversed(interceptors) if _overrides(one, "on_response_start")
-        )
-        self.on_body: tuple[BodyHook, ...] = tuple(
-            one.on_body for one in reversed(interceptors) if _overrides(one, "on_body")
         )
         self.on_complete: tuple[CompleteHook, ...] = tuple(
             one.on_complete for one in reversed(interceptors) if _overrides(one, "on_complete")

@@ -19,8 +19,10 @@ from launchkit.pipeline.effects import (
     Effect,
     Enqueue,
     Fetch,
+    Follow,
     Hit,
-    InstantLimiter,
+    InstantResponseStore,
+    Invalidate,
     Probe,
     ReadBody,
     Refund,
@@ -34,12 +36,11 @@ T = TypeVar("T")
 
 def perform_now(steps: Steps[T], backends: Backends) -> T | Waiting[T]:
     """Run a hook's steps as far as they go without waiting: to their end, or to an effect that takes it."""
-    limiter = backends.instant_limiter
     try:
         effect = next(steps)
-        while limiter is not None:
+        while True:
             try:
-                answer = _answer_now(effect, limiter)
+                answer = _answer_now(effect, backends)
             except Exception as error:  # noqa: BLE001  # policy is the hook's, whatever broke
                 effect = steps.throw(error)
             else:
@@ -57,22 +58,34 @@ def perform_now(steps: Steps[T], backends: Backends) -> T | Waiting[T]:
 _LATER: Final = object()
 
 
-def _answer_now(effect: Effect, limiter: InstantLimiter) -> object:
-    if type(effect) is Hit and not effect.local:
-        return limiter.hit_now(effect.charges) or _LATER
-    if type(effect) is Refund and not effect.local:
+def _answer_now(effect: Effect, backends: Backends) -> object:
+    responses = backends.instant_responses
+    limiter = backends.instant_limiter
+    answer: object = None
+    if isinstance(effect, Fetch):
+        answer = None if responses is None else responses.fetch_now(effect.key, effect.request)
+    elif isinstance(effect, Hit):
+        answer = None if limiter is None or effect.local else limiter.hit_now(effect.charges)
+    elif responses is not None and isinstance(effect, (Store, Invalidate)):
+        return None if _put_now(effect, responses) else _LATER
+    elif limiter is not None and isinstance(effect, Refund) and not effect.local:
         return None if limiter.refund_now(effect.token) else _LATER
-    return _LATER
+    return _LATER if answer is None else answer
+
+
+def _put_now(effect: Store | Invalidate, responses: InstantResponseStore) -> bool:
+    if isinstance(effect, Store):
+        return responses.store_now(effect.key, effect.response, effect.names, effect.moment)
+    return responses.invalidate_now(effect.names)
 
 
 async def aperform(waiting: Waiting[T], backends: Backends, reader: AsyncBodyReader) -> T:
     """Run a hook's steps to their end on the event loop and return what the hook returned."""
     steps, effect = waiting.steps, waiting.effect
-    limiter = backends.instant_limiter
     try:
         while True:
             try:
-                answer = _LATER if limiter is None else _answer_now(effect, limiter)
+                answer = _answer_now(effect, backends)
                 if answer is _LATER:
                     answer = await _acarry_out(effect, backends, reader)
             except Exception as error:  # noqa: BLE001  # policy is the hook's, whatever broke
@@ -111,9 +124,13 @@ def _acarry_out(effect: Effect, backends: Backends, reader: AsyncBodyReader) -> 
         case Refund():
             return (backends.local_limiter if effect.local else backends.limiter).arefund(effect.token)
         case Fetch():
-            return backends.responses.afetch(effect.key)
+            return backends.responses.afetch(effect.key, effect.request)
         case Store():
-            return backends.responses.astore(effect.key, effect.response)
+            return backends.responses.astore(effect.key, effect.response, effect.names, effect.moment)
+        case Invalidate():
+            return backends.responses.ainvalidate(effect.names)
+        case Follow():
+            return effect.flight.await_end(effect.seconds)
         case ReadBody():
             return reader.aread(effect.limit)
         case Enqueue():
@@ -131,9 +148,13 @@ def _carry_out(effect: Effect, backends: Backends, reader: BodyReader) -> object
         case Refund():
             (backends.local_limiter if effect.local else backends.limiter).refund(effect.token)
         case Fetch():
-            return backends.responses.fetch(effect.key)
+            return backends.responses.fetch(effect.key, effect.request)
         case Store():
-            backends.responses.store(effect.key, effect.response)
+            backends.responses.store(effect.key, effect.response, effect.names, effect.moment)
+        case Invalidate():
+            backends.responses.invalidate(effect.names)
+        case Follow():
+            effect.flight.wait(effect.seconds)
         case ReadBody():
             return reader.read(effect.limit)
         case Enqueue():

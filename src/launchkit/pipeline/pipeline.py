@@ -14,9 +14,8 @@ from collections.abc import Iterator
 
 from launchkit.pipeline.clock import Clock
 from launchkit.pipeline.effects import Backends, Waiting
-from launchkit.pipeline.exchange import EarlyResponse, Exchange
+from launchkit.pipeline.exchange import BodyHook, EarlyResponse, Exchange
 from launchkit.pipeline.interceptor import (
-    BodyHook,
     CompleteHook,
     Interceptor,
     Plan,
@@ -102,7 +101,7 @@ class Pipeline:
                 steps = hook(exchange)
                 waiting = None if steps is None else perform_now(steps, self.backends)
             except Exception as error:  # noqa: BLE001  # the fence
-                self.failures.report(owner_of(hook).name, error)
+                self.leave_out(exchange, hook, error)
             else:
                 if waiting is not None:
                     return hook, waiting
@@ -117,11 +116,16 @@ class Pipeline:
                 steps = hook(exchange, chunk, last)
                 waiting = None if steps is None else perform_now(steps, self.backends)
             except Exception as error:  # noqa: BLE001  # the fence
-                self.failures.report(owner_of(hook).name, error)
+                self.leave_out(exchange, hook, error)
             else:
                 if waiting is not None:
                     return hook, waiting
         return None
+
+    def leave_out(self, exchange: Exchange, hook: ResponseHook | BodyHook, error: Exception) -> None:
+        """Report a hook that raised. It sees no more of the body: what it made of it would have a gap."""
+        self.failures.report(owner_of(hook).name, error)
+        exchange.body_hooks = tuple([one for one in exchange.body_hooks if one != hook])
 
     def finish(self, exchange: Exchange, plan: Plan) -> None:
         """End the exchange: nothing of the response is still to come."""

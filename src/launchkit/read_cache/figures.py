@@ -7,20 +7,32 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from launchkit.read_cache.policy import Bypass
+from launchkit.read_cache.bypass import Bypass
+from launchkit.read_cache.storing import Unstorable
 
 
 @dataclass(frozen=True, slots=True)
 class CacheFigures:
-    """Requests on the paths of rules since the start, by outcome, and the responses that were stored."""
+    """Requests since the start by outcome, and what became of the responses that the app gave instead."""
 
     hits: int
-    """Answered from the cache, fresh or stale."""
+    """Answered with a fresh stored response."""
+    stale: int
+    """Answered with a stale one, while another request fetched anew."""
+    failed: int
+    """Answered with a stale one, because the app failed."""
+    collapsed: int
+    """Answered with what another request had just fetched, after waiting for it."""
     misses: int
     """Sent to the app although the cache might have answered."""
     bypasses: Mapping[Bypass, int]
-    """Sent to the app without asking the cache, by reason."""
+    """Sent to the app without use of the cache, by reason."""
     stored: int
+    revalidated: int
+    """Confirmed by a 304 of the app's."""
+    unstorable: Mapping[Unstorable, int]
+    """Responses to misses that could not be stored, by reason."""
+    invalidations: int
 
 
 class Tally:
@@ -28,30 +40,38 @@ class Tally:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._hits = self._misses = self._stored = 0
+        self._counts: Counter[str] = Counter()
         self._bypasses: Counter[Bypass] = Counter()
+        self._unstorable: Counter[Unstorable] = Counter()
 
-    def hit(self) -> None:
-        """A stored response was given."""
+    def count(self, what: str) -> None:
+        """Count one of the plain figures, by its name."""
         with self._lock:
-            self._hits += 1
-
-    def miss(self) -> None:
-        """The app has to answer."""
-        with self._lock:
-            self._misses += 1
+            self._counts[what] += 1
 
     def bypass(self, reason: Bypass) -> None:
-        """The cache was not asked."""
+        """The cache was of no use to a request."""
         with self._lock:
             self._bypasses[reason] += 1
 
-    def stored(self) -> None:
-        """The store has taken a response."""
+    def unstorable(self, reason: Unstorable) -> None:
+        """A response could not be stored."""
         with self._lock:
-            self._stored += 1
+            self._unstorable[reason] += 1
 
     def figures(self) -> CacheFigures:
         """Return all counts as of one moment."""
         with self._lock:
-            return CacheFigures(self._hits, self._misses, dict(self._bypasses), self._stored)
+            counts = self._counts
+            return CacheFigures(
+                hits=counts["hits"],
+                stale=counts["stale"],
+                failed=counts["failed"],
+                collapsed=counts["collapsed"],
+                misses=counts["misses"],
+                bypasses=dict(self._bypasses),
+                stored=counts["stored"],
+                revalidated=counts["revalidated"],
+                unstorable=dict(self._unstorable),
+                invalidations=counts["invalidations"],
+            )

@@ -1,66 +1,101 @@
-"""Under which key a response is stored, and which of its variants answers a request.
+"""Under which key a response is stored, and by which names it can be invalidated.
 
 The rules:
 
-- The key is everything by which the app tells one resource from another: scheme, path and query as received, and Host
-  (RFC 9111 section 2). Each part is prefixed with its length, so that no two requests share a key by running parts
-  together.
-- The key also holds every header from which an app may make content without an entry in Vary: all but those that every
-  browser and platform sends. Of these it holds what CORS layers echo (Origin) and what absolute links and redirects to
-  HTTPS are made from (X-Forwarded-Proto and -Port). A header that nobody thought of costs a hit, never a leak.
-- Variants are told apart by the request headers that Vary names (section 4.1), several lines of one header joined.
-  Cookie and Authorization never tell variants apart: the app is shown neither.
-- A key holds at most `MAX_VARIANTS` variants, newest first; of two that fit, the newer one answers.
+- The key is everything by which the app tells one resource from another: scheme, host, mount prefix, path and query as
+  received (RFC 9111 section 2). The parts stay apart, so that no two requests share a key by running parts together.
+- Where a request carries them, the scheme's part also holds what CORS layers echo (Origin), what absolute links are
+  made from (X-Forwarded-Proto and the like) and what asks for a part of a page (HX-Request and the like), because apps
+  heed these without an entry in Vary.
+- A response is named by its path, by each path above it, and by its tags: paths decoded and in the spelling that path
+  patterns are compared in, with and without the mount prefix, because an app invalidates what it knows itself by.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from operator import itemgetter
+from collections.abc import Iterable, Iterator
 from typing import Final
+from urllib.parse import unquote, urljoin, urlsplit
 
-from launchkit.pipeline.effects import StoredResponse
-from launchkit.pipeline.exchange import Exchange
-from launchkit.read_cache.policy import HARMLESS, HIDEABLE
+from launchkit.pipeline.effects import CacheKey, Names
+from launchkit.pipeline.exchange import Exchange, Header
+from launchkit.pipeline.paths import normalise
+from launchkit.read_cache.bypass import Asked
 
-MAX_VARIANTS: Final = 8
-"""Variants that are kept under one key."""
-
-_NAME: Final = itemgetter(0)
-_UNKEYED: Final = (HARMLESS | HIDEABLE | {b"content-length"}) - {
-    b"host",
-    b"origin",
-    b"x-forwarded-port",
-    b"x-forwarded-proto",
-}
+EVERYTHING: Final = "all:"
+"""The name that every response has."""
 
 
-def cache_key(exchange: Exchange) -> bytes:
-    """Return the key of a GET request. Two requests have the same key only if the app cannot tell them apart by it."""
-    parts = [exchange.scheme.encode(), exchange.target, exchange.query]
-    for name, value in sorted([pair for pair in exchange.request_headers() if pair[0] not in _UNKEYED], key=_NAME):
-        parts += (name, value.lower() if name == b"host" else value)
-    return b"".join([b"%d:%b" % (len(part), part) for part in parts])
+def cache_key(exchange: Exchange, asked: Asked) -> CacheKey:
+    """Return the key of a GET or HEAD request."""
+    scheme = exchange.app_scheme
+    if asked.keyed:
+        scheme = _with_headers(scheme, asked.keyed)
+    return (scheme, asked.host, exchange.mount, exchange.target, exchange.query)
 
 
-def varied_by(exchange: Exchange, vary: tuple[bytes, ...]) -> tuple[bytes | None, ...]:
-    """Return the request's values of the headers in `vary`; None for one that was not sent."""
-    return tuple(None if name in HIDEABLE else _joined(exchange.header_values(name)) for name in vary)
+def _with_headers(scheme: str, headers: Iterable[Header]) -> str:
+    parts = [
+        f" {len(value)}:{name.decode('latin-1')}:{value.decode('latin-1')}"
+        for name, value in headers
+        if not (name == b"x-forwarded-proto" and value == scheme.encode())
+    ]
+    return scheme + "".join(sorted(parts))
 
 
-def _joined(values: list[bytes]) -> bytes | None:
-    return b",".join(value.strip() for value in values) if values else None
+def names_of(exchange: Exchange, tags: Iterable[str]) -> Names:
+    """Return every name of the response to this request."""
+    paths = _paths(exchange.path, exchange.mount)
+    by_path = [name for path in paths for name in _names_of_path(path)]
+    return (EVERYTHING, *by_path, *(f"tag:{tag}" for tag in tags))
 
 
-def select_variant(variants: Iterable[StoredResponse], exchange: Exchange) -> StoredResponse | None:
-    """Return the newest variant that answers this request (RFC 9111 section 4.1), or None."""
-    for variant in variants:
-        if not variant.vary or variant.varied == varied_by(exchange, variant.vary):
-            return variant
-    return None
+def _paths(path: str, mount: str) -> tuple[str, ...]:
+    path = normalise(path)
+    if mount and path.startswith(mount):
+        return path, normalise(path[len(mount) :] or "/")
+    return (path,)
 
 
-def with_variant(variants: Iterable[StoredResponse], new: StoredResponse) -> tuple[StoredResponse, ...]:
-    """Return the variants with `new` in front, in place of the one that answered the same requests."""
-    others = (one for one in variants if one.vary != new.vary or one.varied != new.varied)
-    return (new, *others)[:MAX_VARIANTS]
+def _names_of_path(path: str) -> Iterator[str]:
+    yield f"path:{path}"
+    yield "below:/"
+    end = path.find("/", 1)
+    while end > 0:
+        yield f"below:{path[:end]}"
+        end = path.find("/", end + 1)
+    if path != "/":
+        yield f"below:{path}"
+
+
+def names_changed_by(exchange: Exchange) -> Names:
+    """Return what an unsafe request has changed by succeeding (RFC 9111 section 4.4).
+
+    That is its own path, with any query, and what Location and Content-Location name on the same host.
+    """
+    paths = list(_paths(exchange.path, exchange.mount))
+    host = (exchange.header(b"host") or b"").decode("latin-1")
+    for name, value in exchange.response_headers:
+        if name.lower() in (b"location", b"content-location"):
+            paths += _path_on_host(value.decode("latin-1"), exchange.path, host)
+    return tuple(f"path:{path}" for path in dict.fromkeys(paths))
+
+
+def _path_on_host(reference: str, path: str, host: str) -> list[str]:
+    try:
+        target = urlsplit(urljoin(f"//{host}{path}", reference.strip()))
+    except ValueError:
+        return []
+    return [normalise(unquote(target.path))] if target.netloc.lower() == host.lower() else []
+
+
+def names_to_invalidate(path: str | None, prefix: str | None, tag: str | None) -> Names:
+    """Return the names that a call to `invalidate` means: everything, if nothing is given."""
+    names = []
+    if path is not None:
+        names.append(f"path:{normalise(path)}")
+    if prefix is not None:
+        names.append(f"below:{normalise(prefix.removesuffix('*'))}")
+    if tag is not None:
+        names.append(f"tag:{tag}")
+    return tuple(names) or (EVERYTHING,)

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from launchkit.pipeline.effects import StoredResponse
-from launchkit.pipeline.exchange import Header
-from launchkit.read_cache.policy import Storage
+from launchkit.pipeline.exchange import Exchange, Header
+from launchkit.read_cache.storing import Storage
+from launchkit.read_cache.variants import varied_by
 
 _NEVER_STORED: Final = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authentication-info proxy-authorization proxy-connection te "
@@ -45,7 +46,6 @@ def headers_to_store(headers: Iterable[Header]) -> tuple[Header, ...]:
 class Tee:
     """Collects one response that may be stored."""
 
-    key: bytes
     status: int
     headers: tuple[Header, ...]
     """As they are to be stored."""
@@ -59,6 +59,20 @@ class Tee:
     """Bytes of body that are stored at most."""
     _chunks: list[bytes] = field(default_factory=list)
     _size: int = 0
+
+    @staticmethod
+    def of(exchange: Exchange, storage: Storage, now: float, limit: int) -> Tee:
+        """Return a tee for the response that starts now."""
+        headers = exchange.response_headers
+        return Tee(
+            status=exchange.status,
+            headers=headers_to_store(headers),
+            lengths=frozenset(value.strip() for name, value in headers if name.lower() == b"content-length"),
+            storage=storage,
+            varied=varied_by(exchange, storage.vary),
+            now=now,
+            limit=limit,
+        )
 
     def add(self, chunk: bytes) -> bool:
         """Keep a chunk; False when the body has outgrown its limit."""
@@ -79,6 +93,8 @@ class Tee:
             stored=stored,
             fresh_until=fresh_until,
             stale_until=fresh_until + self.storage.stale,
+            error_until=fresh_until + self.storage.error,
             vary=self.storage.vary,
             varied=self.varied,
+            is_public=self.storage.is_public,
         )

@@ -61,6 +61,7 @@ class RedisConnections:
         url: like redis://host:6379/0, rediss://... or unix://...
         clock: for the breaker; its monotonic time is asked.
         budget: seconds that a call may take.
+        name: what the log lines about an outage call the server.
 
     Raises:
         ValueError: if the URL is none.
@@ -69,8 +70,8 @@ class RedisConnections:
     BUDGET: Final = 0.25
     POOL_SIZE: Final = 32
 
-    def __init__(self, url: str, clock: Clock, budget: float = BUDGET) -> None:
-        self.breaker = Breaker("Redis", clock)
+    def __init__(self, url: str, clock: Clock, budget: float = BUDGET, name: str = "Redis") -> None:
+        self.breaker = Breaker(name, clock)
         self._url = url
         self._budget = budget
         self._threads = ThreadConnections(url, budget, self.POOL_SIZE)
@@ -107,6 +108,18 @@ class RedisConnections:
         except Exception as error:
             raise StoreDown("Redis") from error
 
+    def open(self) -> redis.Connection:
+        """Open a connection for the caller's own use, whether or not the breaker lets calls pass.
+
+        Raises:
+            StoreDown: if that takes longer than the budget.
+        """
+        try:
+            return self._threads.open(time.monotonic() + self._budget)
+        except Exception as error:
+            self.breaker.failed(error)
+            raise StoreDown("Redis") from error
+
     async def aclose(self) -> None:
         """Close this event loop's connection."""
         connection = self._loops.pop(asyncio.get_running_loop(), None)
@@ -138,7 +151,7 @@ class ThreadConnections:
         connection = idle.get(timeout=self._budget)
         try:
             if connection is None or not _is_ready(connection):
-                connection = self._open(deadline)
+                connection = self.open(deadline)
             try:
                 answer = _ask(connection, script.by_name(arguments), deadline)
             except NoScriptError:
@@ -167,7 +180,7 @@ class ThreadConnections:
             self._idle.put(None)
         self._process = os.getpid()
 
-    def _open(self, deadline: float) -> redis.Connection:
+    def open(self, deadline: float) -> redis.Connection:
         """Open a connection in a thread of its own, as nothing else bounds looking a name up and shaking hands."""
         connection = self._options.connection_class(**self._options.connection_kwargs)
         opened: Future[None] = Future()

@@ -25,7 +25,6 @@ import fcntl
 import hashlib
 import mmap
 import os
-import stat
 import struct
 import threading
 import time
@@ -33,14 +32,21 @@ import weakref
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from launchkit.stores.shared_file import (
+    CHECKSUM,
+    OPEN,
+    identity_of_own,
+    is_at,
+    lock,
+    open_at_first,
+    sealed,
+)
+
 VERSION: Final = 1
 """Of the layout, and of what the rate limits keep in a slot."""
 
 PAYLOAD: Final = 264
 """Bytes that a slot holds at most."""
-
-ABANDONED_SECONDS: Final = 7 * 86_400.0
-"""After so long without a touch a table in shared memory is removed by the next one to be made there."""
 
 _WAYS: Final = 8
 _DIGEST: Final = 16
@@ -52,8 +58,7 @@ _SET: Final = _DIGESTS + _WAYS * _RECORD
 
 _IDENTITY: Final = 96
 _KEY: Final = 16
-_CHECKSUM: Final = 16  # over identity and key
-_HEADER: Final = _IDENTITY + _KEY + _CHECKSUM
+_HEADER: Final = _IDENTITY + _KEY + CHECKSUM
 _PENDING: Final = 1024  # one byte: whether the journal holds something that may not have been copied yet
 _JOURNAL: Final = 1032
 _ENTRY: Final = struct.Struct("=QQ16sdddQ")  # where the digest goes, where the record goes, the digest, the head
@@ -63,9 +68,7 @@ _SLOTS_AT: Final = 4096
 Address: TypeAlias = tuple[bytes, int]
 """The digest of a name, and where its set begins."""
 
-_POLL_SECONDS: Final = 0.0002
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-_OPEN: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def places(data_dir: Path, shared_memory: Path = Path("/dev/shm")) -> tuple[Path, ...]:  # noqa: S108  # see `Table`
@@ -86,22 +89,7 @@ def open_table(paths: tuple[Path, ...], slots: int, *, patience: float = 5.0) ->
     Raises:
         OSError: as for the last path.
     """
-    for path in paths:
-        with contextlib.suppress(OSError):
-            return Table(path, slots, create=False, patience=patience)
-    _remove_abandoned(paths[0])
-    for path in paths[:-1]:
-        with contextlib.suppress(OSError):
-            return Table(path, slots, patience=patience)
-    return Table(paths[-1], slots, patience=patience)
-
-
-def _remove_abandoned(path: Path) -> None:
-    """Remove this user's tables in shared memory that nobody has touched for long: of releases that are gone."""
-    for other in path.parent.glob(f"launchkit-{os.geteuid()}-*"):
-        with contextlib.suppress(OSError):
-            if time.time() - other.lstat().st_mtime > ABANDONED_SECONDS:
-                other.unlink()
+    return open_at_first(paths, lambda path, create: Table(path, slots, create=create, patience=patience))
 
 
 class Table:
@@ -142,12 +130,9 @@ class Table:
 
     def _open(self, patience: float, *, create: bool) -> bool:
         """Open and map the file; return False if it turned out to be another one than a moment ago."""
-        file = os.open(self._path, _OPEN | (os.O_CREAT if create else 0), 0o600)
+        file = os.open(self._path, OPEN | (os.O_CREAT if create else 0), 0o600)
         try:
-            status = os.fstat(file)
-            if status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
-                raise PermissionError(errno.EPERM, "is somebody else's", str(self._path))
-            self._identity = status.st_dev, status.st_ino
+            self._identity = identity_of_own(file, self._path)
             if not self._is_table(file) and not self._prepare(file, patience, create=create):
                 return False
             if not self._map() or not self.is_current():
@@ -166,7 +151,7 @@ class Table:
             status.st_size == self._size
             and not status.st_mode & 0o077
             and header[:_IDENTITY] == self._says()
-            and header == _sealed(header[:-_CHECKSUM])
+            and header == sealed(header[:-CHECKSUM])
         )
 
     def _says(self) -> bytes:
@@ -174,7 +159,7 @@ class Table:
 
     def _prepare(self, file: int, patience: float, *, create: bool) -> bool:
         """Make an empty file a table; unlink one that cannot be used and return False."""
-        if not _lock(file, patience):
+        if not lock(file, patience):
             raise BlockingIOError(errno.EAGAIN, "is locked", str(self._path))
         if not self.is_current():
             return False
@@ -191,20 +176,19 @@ class Table:
     def _allocate(self, file: int) -> None:
         try:
             os.posix_fallocate(file, 0, self._size)
-            os.pwrite(file, _sealed(self._says() + os.urandom(_KEY)), 0)
+            os.pwrite(file, sealed(self._says() + os.urandom(_KEY)), 0)
         except OSError:
             self._path.unlink()
             raise
 
     def _map(self) -> bool:
         """Map the file through a descriptor of its own, which is never locked."""
-        file = os.open(self._path, _OPEN)
+        file = os.open(self._path, OPEN)
         try:
             self._memory = mmap.mmap(file, self._size)
-            status = os.fstat(file)
+            return identity_of_own(file, self._path) == self._identity
         finally:
             os.close(file)
-        return (status.st_dev, status.st_ino) == self._identity
 
     def touch(self) -> None:
         """Say that this table is in use: the system does not count writing to memory as such."""
@@ -213,11 +197,7 @@ class Table:
 
     def is_current(self) -> bool:
         """Tell whether this is still the file that a process which starts now would open."""
-        try:
-            status = self._path.lstat()
-        except OSError:
-            return False
-        return (status.st_dev, status.st_ino) == self._identity
+        return is_at(self._path, self._identity)
 
     @property
     def closed(self) -> bool:
@@ -250,7 +230,7 @@ class Table:
     def _lock_for_processes(self, patience: float) -> bool:
         locked = False
         try:
-            locked = _lock(self._lock_file, patience)
+            locked = lock(self._lock_file, patience)
             if locked and self._memory[_PENDING]:
                 self._repair()
         finally:
@@ -330,31 +310,12 @@ class Table:
         return min(ranks)[2]
 
 
-def _lock(file: int, patience: float) -> bool:
-    """Lock an open file, trying again for so many seconds of sleep."""
-    sleeps = patience // _POLL_SECONDS
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if sleeps <= 0:
-                return False
-        else:
-            return True
-        sleeps -= 1
-        time.sleep(_POLL_SECONDS)
-
-
 def _boot_id() -> bytes:
     """Return what tells this start of the machine from others; empty where the system does not say."""
     try:
         return _BOOT_ID.read_bytes().strip()
     except OSError:
         return b""
-
-
-def _sealed(header: bytes) -> bytes:
-    return header + hashlib.blake2b(header, digest_size=_CHECKSUM).digest()
 
 
 _tables: Final[weakref.WeakSet[Table]] = weakref.WeakSet()

@@ -1,1 +1,1 @@
-"""How long requests take, by method and route template, and `/metrics`."""
+"""How long requests take, by method, route template and use of the read cache, and `/metrics`."""

@@ -1,7 +1,8 @@
 """Times every request from its arrival to its last byte (OTel semantic convention `http.server.request.duration`).
 
-Requests are told apart by method and route template, never by raw path. Probes are counted since the start but stay out
-of the window: they are many and fast, and would hide what visitors see. So do requests whose client went away.
+Requests are told apart by method and route template, never by raw path, and by what the read cache did. Probes are
+counted since the start but stay out of the window: they are many and fast, and would hide what visitors see. So do
+requests whose client went away.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Timing(Interceptor):
         method = exchange.method
         route = exchange.route or UNMATCHED
         outcome = outcome_of(exchange.status, exchange.error)
-        self._table.find(method if method in METHODS else OTHER_METHOD, route).record(
+        self._table.find(method if method in METHODS else OTHER_METHOD, route, exchange.cache).record(
             outcome,
             exchange.ended - exchange.started,
             exchange.ended,
@@ -45,7 +46,7 @@ class Timing(Interceptor):
         )
 
     def routes(self) -> list[RouteStatistics]:
-        """Return the figures of every route with requests in the last `settings.window` minutes, slowest p95 first."""
+        """Return the figures of every series with requests in the last `settings.window` minutes, slowest p95 first."""
         now = self._clock.monotonic()
         found = [figures for series in self._table.all() if (figures := series.statistics(now)) is not None]
         return sorted(found, key=lambda figures: figures.p95, reverse=True)

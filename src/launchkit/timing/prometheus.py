@@ -3,6 +3,7 @@
 
 The `le` edges are edges of our own buckets, those nearest to the bounds that OTel's semantic convention advises, and
 the target: so no count is interpolated. Quantiles of several processes cannot be averaged; the buckets can be added up.
+Only series that the read cache had a part in have the label `cache`, which is `hit` or `miss`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final, Literal
 from launchkit.settings import TimingSettings
 from launchkit.timing.histogram import Histogram, bucket_of, edge
 from launchkit.timing.interceptor import Timing
-from launchkit.timing.series import Series
+from launchkit.timing.series import RouteStatistics, Series
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -64,7 +65,7 @@ class Exposition:
 
     def _p95(self) -> Iterator[Metric]:
         for figures in self._timing.routes():
-            labels = {"method": figures.method, "route": figures.route, "window": self._window}
+            labels = {"method": figures.method, "route": figures.route, "window": self._window, **_cache(figures)}
             yield Metric("launchkit_http_p95_seconds", "gauge", "95th percentile of durations.", labels, figures.p95)
 
     def _collect(self) -> dict[str, list[Metric]]:
@@ -86,11 +87,15 @@ def _duration_lines(all_series: Iterable[Series]) -> Iterator[str]:
     yield from _head(name, "histogram", "Time from a request's arrival to the last byte of its response.")
     for series in all_series:
         for outcome, histogram in series.outcomes().items():
-            labels = _labels({"method": series.method, "route": series.route, "status": outcome})
+            labels = _labels({"method": series.method, "route": series.route, "status": outcome, **_cache(series)})
             for le, count in _cumulative(histogram):
                 yield f'{name}_bucket{{{labels},le="{le}"}} {count}'
             yield f"{name}_sum{{{labels}}} {histogram.sum!r}"
             yield f"{name}_count{{{labels}}} {histogram.count}"
+
+
+def _cache(described: Series | RouteStatistics) -> dict[str, str]:
+    return {} if described.cache is None else {"cache": described.cache}
 
 
 def _cumulative(histogram: Histogram) -> Iterator[tuple[str, int]]:

@@ -1,5 +1,8 @@
 """What is kept of the requests to each method and route template, and how many such series there may be.
 
+A route that the read cache serves has up to three series: its hits, its misses, and what went past the cache. Together
+they would tell nothing: enough hits of microseconds hide any miss, however slow.
+
 A series has two memories: everything since the start, by outcome, for `/metrics`; and the last minutes, for people and
 alerts. Each series has its own lock, which a reader holds only while it copies.
 """
@@ -8,12 +11,15 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from launchkit.settings import TimingSettings
 from launchkit.timing.histogram import Histogram, bucket_of
 from launchkit.timing.outcome import ERRORS, Outcome
 from launchkit.timing.window import Window
+
+CacheUse: TypeAlias = Literal["hit", "miss"] | None
+"""Whether the read cache gave the response, let the app give it, or had no part in it."""
 
 OVERFLOW: Final = "(overflow)"
 """The route label of the series that takes what finds no room."""
@@ -24,10 +30,11 @@ OTHER_METHOD: Final = "_OTHER"
 
 @dataclass(frozen=True, slots=True)
 class RouteStatistics:
-    """The last minutes of one method and route template; times in seconds."""
+    """The last minutes of one method, route template and use of the read cache; times in seconds."""
 
     method: str
     route: str
+    cache: CacheUse
     count: int
     errors: int
     p50: float
@@ -38,13 +45,14 @@ class RouteStatistics:
 
 
 class Series:
-    """The requests to one method and route template."""
+    """The requests to one method and route template that made the same use of the read cache."""
 
-    __slots__ = ("_lock", "_outcomes", "_target", "_window", "method", "route")
+    __slots__ = ("_lock", "_outcomes", "_target", "_window", "cache", "method", "route")
 
-    def __init__(self, method: str, route: str, settings: TimingSettings) -> None:
+    def __init__(self, method: str, route: str, cache: CacheUse, settings: TimingSettings) -> None:
         self.method = method
         self.route = route
+        self.cache: CacheUse = cache
         self._target = settings.target
         self._lock = threading.Lock()
         self._outcomes: dict[Outcome, Histogram] = {}
@@ -81,6 +89,7 @@ class Series:
         return RouteStatistics(
             method=self.method,
             route=self.route,
+            cache=self.cache,
             count=histogram.count,
             errors=total.errors,
             p50=p50,
@@ -91,27 +100,27 @@ class Series:
 
 
 class SeriesTable:
-    """At most `max_series` series, and one more that all further methods and routes share."""
+    """At most `max_series` series, and one more that all further ones share."""
 
     __slots__ = ("_lock", "_overflow", "_series", "_settings")
 
     def __init__(self, settings: TimingSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._series: dict[tuple[str, str], Series] = {}
-        self._overflow = Series(OTHER_METHOD, OVERFLOW, settings)
+        self._series: dict[tuple[str, str, CacheUse], Series] = {}
+        self._overflow = Series(OTHER_METHOD, OVERFLOW, None, settings)
 
-    def find(self, method: str, route: str) -> Series:
-        """Return the series of a method and route template."""
-        series = self._series.get((method, route))
-        return series if series is not None else self._add(method, route)
+    def find(self, method: str, route: str, cache: CacheUse) -> Series:
+        """Return the series of a method, route template and use of the read cache."""
+        series = self._series.get((method, route, cache))
+        return series if series is not None else self._add(method, route, cache)
 
-    def _add(self, method: str, route: str) -> Series:
-        key = (method, route)
+    def _add(self, method: str, route: str, cache: CacheUse) -> Series:
+        key = (method, route, cache)
         with self._lock:
             if key not in self._series and len(self._series) >= self._settings.max_series:
                 return self._overflow
-            return self._series.setdefault(key, Series(method, route, self._settings))
+            return self._series.setdefault(key, Series(*key, self._settings))
 
     def all(self) -> list[Series]:
         """Return every series, in the order in which they were first seen."""
