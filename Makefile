@@ -76,6 +76,8 @@ $(VENV)-bench/dev: pyproject.toml requirements-bench.txt requirements-demo.txt c
 	@$(PYTHON) -m venv $(VENV)-bench
 	@$(VENV)-bench/bin/python -m pip install --disable-pip-version-check -c constraints.txt \
 		-r requirements-bench.txt -e . >&2
+	@$(VENV)-bench/bin/python -m pip install --disable-pip-version-check \
+		--no-deps asgi-caches==0.3.1 async-caches==0.3.0 >&2  # asks for an older Starlette, and does with ours
 	@touch $@
 
 # The lowest versions that pyproject.toml admits, in an environment of their own.

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: what the kit costs. Measures, reports, judges; takes four to five minutes.
+"""`python -m benchmarks`: what the kit costs. Measures, reports, judges; takes about six minutes.
 
 The default is chosen for a million different paths for each protocol on a machine that is not busy; on one that is, the
 rounds end when their time is up and the report says how many there were. `--json` prints one object and nothing else.
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from benchmarks import flood, in_process, limits, peers, report, server
+from benchmarks import caches, flood, in_process, limits, peers, report, server
 from benchmarks.protocols import PROTOCOLS, Asgi
 
 ROUNDS = 50
@@ -26,11 +25,6 @@ SERVER_ROUNDS = 9
 SERVER_SECONDS = 0.7
 """For each turn."""
 APPS = ("example", "fastapi", "starlette")
-COMPARED = (
-    limits.compare_hits,
-    *(partial(limits.compare_routes, store) for store in limits.STORES),
-    *(partial(peers.compare, framework) for framework in peers.FRAMEWORKS),
-)
 
 
 def main() -> None:
@@ -46,9 +40,9 @@ def main() -> None:
         servers.append(server.measure(framework, arguments.server_rounds, SERVER_SECONDS))
         talk(["", *report.server_lines(servers[-1])])
     comparisons = []
-    for compare in COMPARED:
-        comparisons.append(compare(min(arguments.rounds, LIMIT_ROUNDS), LIMIT_SECONDS))
-        talk(["", *comparisons[-1].lines()])
+    for comparison in _comparisons(arguments.rounds):
+        comparisons.append(comparison)
+        talk(["", *comparison.lines()])
     flooded = flood.measure()
     talk(["", *flood.lines(flooded)])
     judged = [(one, _profile) for one in (*report.request_targets(requests[0]), report.server_target(servers[0]))]
@@ -61,6 +55,16 @@ def main() -> None:
     if arguments.json:
         targets = [target for target, _ in judged]
         print(json.dumps(report.as_json(requests, servers, comparisons, targets, profiles), indent=2))
+
+
+def _comparisons(rounds: int) -> Iterator[Any]:
+    limited = min(rounds, LIMIT_ROUNDS)
+    yield limits.compare_hits(limited, LIMIT_SECONDS)
+    for store in limits.STORES:
+        yield limits.compare_routes(store, limited, LIMIT_SECONDS)
+    for framework in peers.FRAMEWORKS:
+        yield peers.compare(framework, limited, LIMIT_SECONDS)
+    yield from caches.comparisons(rounds)
 
 
 def _profile(variant: str) -> str:

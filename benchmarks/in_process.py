@@ -15,13 +15,12 @@ import io
 import itertools
 import pstats
 import statistics
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.launched import quiet
+from benchmarks.launched import data_folder
 from benchmarks.variants import NOTHING, Variant, Variants
 
 HANDFUL = 50
@@ -68,8 +67,8 @@ class Rounds:
 
 def measure(protocol: Any, rounds: int, seconds: float) -> Rounds:
     """Measure every variant of a protocol in at most so many rounds, and begin none after so many seconds."""
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        return asyncio.run(_measure(protocol, Path(folder), rounds, seconds))
+    with data_folder() as folder:
+        return asyncio.run(_measure(protocol, folder, rounds, seconds))
 
 
 async def _measure(protocol: Any, folder: Path, rounds: int, seconds: float) -> Rounds:
@@ -77,7 +76,7 @@ async def _measure(protocol: Any, folder: Path, rounds: int, seconds: float) -> 
     try:
         return await take_turns(protocol, await assembled.start(), rounds, seconds)
     finally:
-        assembled.stop()
+        await assembled.stop()
 
 
 async def take_turns(protocol: Any, variants: list[Variant], rounds: int, seconds: float) -> Rounds:
@@ -123,8 +122,8 @@ async def _check(protocol: Any, variant: Variant) -> None:
 
 def profile(protocol: Any, name: str, count: int = 20_000) -> str:
     """Return where the time of one variant goes: the twelve functions with most time of their own."""
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        return asyncio.run(_profile(protocol, Path(folder), name, count))
+    with data_folder() as folder:
+        return asyncio.run(_profile(protocol, folder, name, count))
 
 
 async def _profile(protocol: Any, folder: Path, name: str, count: int) -> str:
@@ -134,7 +133,7 @@ async def _profile(protocol: Any, folder: Path, name: str, count: int) -> str:
         await _check(protocol, variant)
         return await profiled(protocol.run(variant.app, protocol.prepare(variant.calls(count))))
     finally:
-        assembled.stop()
+        await assembled.stop()
 
 
 async def profiled(coroutine: Any) -> str:

@@ -10,12 +10,17 @@ from __future__ import annotations
 import contextlib
 import io
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from launchkit import Delivery, LaunchKit, Settings
+from launchkit.stores.table import places
 
 WEBHOOK_PATH = "/webhooks/stripe"
+FEATURES = ("edge", "rate_limit", "read_cache", "timing", "redaction", "health", "webhooks")
+CACHED = {"rules": {"listings": {"paths": ["/listings", "/tools/{id}"], "ttl": 3600}}}
 
 
 def new_secret() -> str:
@@ -38,7 +43,7 @@ def launch_settings(data_dir: Path, secret: str) -> Settings:
             "billing": "/billing/*",
             "account": "/account/*",
         },
-        read_cache={"rules": {"listings": {"paths": ["/listings", "/tools/{id}"], "ttl": 3600}}},
+        read_cache=CACHED,
         webhooks={"sources": {"stripe": {"secrets": secret}}},
     )
 
@@ -50,9 +55,37 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def launched(data_dir: Path, secret: str, handler: Callable[[Delivery], object]) -> LaunchKit:
-    """Return a kit with a webhook handler and a health check."""
-    kit = LaunchKit(launch_settings(data_dir, secret))
+@contextlib.contextmanager
+def data_folder() -> Iterator[Path]:
+    """Give a folder for the data of some kits, each its own below it or all the same, and remove what they leave.
+
+    That is more than the folder: in production the workers of a machine share memory, which outlives them on purpose.
+    """
+    with tempfile.TemporaryDirectory() as name, quiet():
+        folder = Path(name)
+        try:
+            yield folder
+        finally:
+            for data_dir in (folder, *folder.iterdir()):
+                _remove_shared(data_dir)
+
+
+def _remove_shared(data_dir: Path) -> None:
+    for place in places(data_dir):
+        for shared in place.parent.glob(f"{place.name}-*"):
+            shared.unlink(missing_ok=True)
+
+
+def launched(data_dir: Path, secret: str, handler: Callable[[Delivery], object], **sections: Any) -> LaunchKit:
+    """Return a kit with a webhook handler and a health check; `sections` take the place of the settings' own."""
+    given = launch_settings(data_dir, secret).model_dump(exclude_unset=True)
+    kit = LaunchKit(Settings(**{**given, **sections}))
     kit.webhook("stripe")(handler)
     kit.health_check("database")(lambda: None)
     return kit
+
+
+def with_only(data_dir: Path, **sections: Any) -> LaunchKit:
+    """Return a kit in production in which every feature is off but those whose settings are given."""
+    off = {name: {"enabled": False} for name in FEATURES}
+    return LaunchKit(Settings(environment="production", data_dir=data_dir, **{**off, **sections}))

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from limits.strategies import MovingWindowRateLimiter, RateLimiter, SlidingWindo
 from throttled import RateLimiterType, Throttled
 
 from benchmarks.in_process import Rounds, profiled, take_turns
-from benchmarks.launched import launch_settings, new_secret, quiet
+from benchmarks.launched import data_folder, launch_settings, new_secret
 from benchmarks.protocols import Answer, Asgi, Call
 from benchmarks.report import Comparison, Target
 from benchmarks.variants import NOTHING, Variant, addresses, is_plain, is_refused
@@ -159,8 +158,8 @@ class Routes:
             Variant(FAILED_LOGIN, denied, 500, lambda n: self._failures("/login", n), is_denied),
         ]
 
-    def stop(self) -> None:
-        self._kit.stop()
+    async def stop(self) -> None:
+        await Asgi.stop(self._kit)
 
     def _failures(self, path: str, count: int) -> Iterator[Call]:
         for number in itertools.islice(self._tries, count):
@@ -216,8 +215,8 @@ def _profile_hits(name: str) -> str:
 
 def compare_routes(store: str, rounds: int, seconds: float) -> Comparison:
     """Measure requests to limited routes, with counts in one of `STORES`."""
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        measured = asyncio.run(_measure_routes(Routes(store, Path(folder)), rounds, seconds))
+    with data_folder() as folder:
+        measured = asyncio.run(_measure_routes(Routes(store, folder), rounds, seconds))
     return Comparison(
         f"Limited routes, every feature on, counts in {store}",
         measured,
@@ -231,12 +230,12 @@ async def _measure_routes(routes: Routes, rounds: int, seconds: float) -> Rounds
     try:
         return await take_turns(Asgi, await routes.start(), rounds, seconds)
     finally:
-        routes.stop()
+        await routes.stop()
 
 
 def _profile_routes(store: str, name: str) -> str:
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        return asyncio.run(_profile_route(Routes(store, Path(folder)), name))
+    with data_folder() as folder:
+        return asyncio.run(_profile_route(Routes(store, folder), name))
 
 
 async def _profile_route(routes: Routes, name: str) -> str:
@@ -244,4 +243,4 @@ async def _profile_route(routes: Routes, name: str) -> str:
         (variant,) = [one for one in await routes.start() if one.name == name]
         return await profiled(Asgi.run(variant.app, Asgi.prepare(variant.calls(10_000))))
     finally:
-        routes.stop()
+        await routes.stop()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -32,18 +31,16 @@ from throttled.asyncio.contrib import fastapi as throttled_fastapi
 from throttled.contrib import flask as throttled_flask
 
 from benchmarks.in_process import Rounds, WrongAnswerError, profiled, take_turns
-from benchmarks.launched import launch_settings, new_secret, quiet
+from benchmarks.launched import data_folder, launched, new_secret, with_only
 from benchmarks.limits import VISITORS
 from benchmarks.protocols import Answer, Asgi, Call, Wsgi
 from benchmarks.report import Comparison, Target
 from benchmarks.variants import Variant
-from launchkit import LaunchKit, Settings
+from launchkit import LaunchKit
 
 PER_MINUTE = 60
 LIMIT = f"{PER_MINUTE}/minute"
 PATH = "/items/42"
-OTHERS = ("edge", "timing", "redaction", "health", "read_cache", "webhooks")
-"""The sections that are off where the limit is alone."""
 
 BARE, ALONE, EVERYTHING = "bare", "LaunchKit, limit alone", "LaunchKit, everything on"
 UNPROVED = "fastapi-limiter"
@@ -60,17 +57,11 @@ def _as_is(endpoint: Any) -> Any:
 
 
 def _alone(folder: Path) -> LaunchKit:
-    off: dict[str, Any] = {name: {"enabled": False} for name in OTHERS}
-    return LaunchKit(Settings(environment="production", data_dir=folder / "alone", rate_limit=_limited(), **off))
+    return with_only(folder / "alone", rate_limit=_limited())
 
 
 def _everything(folder: Path) -> LaunchKit:
-    settings = launch_settings(folder / "everything", new_secret())
-    given = settings.model_dump(exclude_unset=True)
-    kit = LaunchKit(Settings(**{**given, "rate_limit": _limited()}))
-    kit.webhook("stripe")(lambda _: None)
-    kit.health_check("database")(lambda: None)
-    return kit
+    return launched(folder / "everything", new_secret(), lambda _: None, rate_limit=_limited())
 
 
 def _limited() -> dict[str, object]:
@@ -210,8 +201,8 @@ FRAMEWORKS: dict[str, tuple[Any, dict[str, Builder]]] = {
 
 def compare(framework: str, rounds: int, seconds: float) -> Comparison:
     """Measure every package on one framework. LaunchKit is expected to add no more than the best of the others."""
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        measured = asyncio.run(_measure(framework, Path(folder), rounds, seconds))
+    with data_folder() as folder:
+        measured = asyncio.run(_measure(framework, folder, rounds, seconds))
     added = {name: measured.above(name, BARE) for name in measured.microseconds if name != BARE}
     ours = {name: added.pop(name) for name in (ALONE, EVERYTHING)}
     best = min(added, key=lambda name: added[name])
@@ -255,7 +246,7 @@ async def _check_limit(protocol: Any, variant: Variant) -> None:
 
 
 def _profile(framework: str, name: str) -> str:
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    with data_folder() as folder:
         protocol, builders = FRAMEWORKS[framework]
-        variant = _variant(name, builders[name](Path(folder)))
+        variant = _variant(name, builders[name](folder))
         return asyncio.run(profiled(protocol.run(variant.app, protocol.prepare(variant.calls(10_000)))))

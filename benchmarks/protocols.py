@@ -34,6 +34,8 @@ class Call:
     visitor: str = VISITOR
     peer: str = PROXY
     """Who has opened the connection: a proxy, or the visitor, who sends none of its headers."""
+    sent: tuple[tuple[str, str], ...] | None = None
+    """Headers that are sent in place of the browser's and the proxy's."""
 
     @property
     def is_direct(self) -> bool:
@@ -63,6 +65,10 @@ class Asgi:
     @staticmethod
     async def start(kit: LaunchKit) -> None:
         await kit.astart()
+
+    @staticmethod
+    async def stop(kit: LaunchKit) -> None:
+        await kit.astop()
 
     @staticmethod
     def app(body: bytes, status: int = 200) -> Any:
@@ -116,7 +122,7 @@ def _asgi_request(call: Call) -> tuple[dict[str, Any], Any]:
         "query_string": b"",
         "root_path": "",
         "headers": [
-            *(_ASGI_DIRECT if call.is_direct else [*_ASGI_BROWSER, (b"x-forwarded-for", call.visitor.encode())]),
+            *_asgi_headers(call),
             *[(name.encode(), value.encode()) for name, value in call.headers],
         ],
         "client": (call.peer, 50_000),
@@ -131,6 +137,12 @@ def _asgi_request(call: Call) -> tuple[dict[str, Any], Any]:
         return message
 
     return scope, receive
+
+
+def _asgi_headers(call: Call) -> list[tuple[bytes, bytes]]:
+    if call.sent is not None:
+        return [(name.encode(), value.encode()) for name, value in call.sent]
+    return _ASGI_DIRECT if call.is_direct else [*_ASGI_BROWSER, (b"x-forwarded-for", call.visitor.encode())]
 
 
 _VERSIONS = {"version": "3.0", "spec_version": "2.4"}
@@ -160,6 +172,10 @@ class Wsgi:
     @staticmethod
     async def start(kit: LaunchKit) -> None:
         kit.start()
+
+    @staticmethod
+    async def stop(kit: LaunchKit) -> None:
+        kit.stop()
 
     @staticmethod
     def app(body: bytes, status: int = 200) -> Any:
@@ -235,13 +251,23 @@ def _environ(call: Call) -> dict[str, Any]:
         "RAW_URI": call.path,
         "QUERY_STRING": "",
         **({"CONTENT_LENGTH": str(len(call.body))} if call.body else {}),
-        **(_WSGI_DIRECT if call.is_direct else {**_WSGI_BROWSER, "HTTP_X_FORWARDED_FOR": call.visitor}),
-        **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in call.headers},
+        **_wsgi_headers(call),
+        **_variables(call.headers),
     }
 
 
+def _wsgi_headers(call: Call) -> dict[str, str]:
+    if call.sent is not None:
+        return _variables(call.sent)
+    return _WSGI_DIRECT if call.is_direct else {**_WSGI_BROWSER, "HTTP_X_FORWARDED_FOR": call.visitor}
+
+
+def _variables(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers}
+
+
 _ERRORS = io.StringIO()
-_WSGI_BROWSER = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in BROWSER}
+_WSGI_BROWSER = _variables(BROWSER)
 _WSGI_DIRECT = {name: value for name, value in _WSGI_BROWSER.items() if not name.startswith("HTTP_X_FORWARDED")}
 
 

@@ -13,7 +13,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.in_process import Rounds
 from benchmarks.server import ServerRounds
@@ -33,23 +33,25 @@ class Target:
 
     what: str
     figure: float
-    at_most: float
+    bound: float
     unit: str
     variant: str
+    direction: Literal["at most", "at least"] = "at most"
 
     @property
     def met(self) -> bool:
-        return self.figure <= self.at_most
+        return self.figure <= self.bound if self.direction == "at most" else self.figure >= self.bound
 
     def __str__(self) -> str:
         verdict = "met" if self.met else "MISSED"
-        return f"{verdict:>6}  {self.what}: {self.figure:.1f} {self.unit}, target at most {self.at_most:g} {self.unit}"
+        bound = f"target {self.direction} {self.bound:g} {self.unit}"
+        return f"{verdict:>6}  {self.what}: {self.figure:.1f} {self.unit}, {bound}"
 
     def as_json(self) -> dict[str, object]:
         return {
             "what": self.what,
             "figure": self.figure,
-            "at_most": self.at_most,
+            self.direction.replace(" ", "_"): self.bound,
             "unit": self.unit,
             "met": self.met,
         }
@@ -59,7 +61,8 @@ class Target:
 class Comparison:
     """Variants that were measured side by side.
 
-    `baselines` has what each variant is held against, `profile` tells where the time of one goes.
+    `baselines` has what each variant is held against, `profile` tells where the time of one goes. `remarks` are lines
+    below the table.
     """
 
     title: str
@@ -67,15 +70,19 @@ class Comparison:
     baselines: dict[str, str]
     targets: tuple[Target, ...]
     profile: Callable[[str], str]
+    remarks: tuple[str, ...] = ()
 
     def lines(self) -> Iterator[str]:
         """Return the table."""
         yield f"{self.title}: CPU microseconds, {self.rounds.count} interleaved rounds"
-        yield f"  {'':34}{'median':>9}{'minimum':>9}{'above':>9}"
+        yield f"  {'':34}{'median':>9}{'minimum':>9}{'above':>9}{'times':>9}"
         for name in self.rounds.microseconds:
             line = f"  {name:34}{self.rounds.median(name):9.2f}{self.rounds.minimum(name):9.2f}"
-            baseline = self.baselines.get(name)
-            yield line if baseline is None else f"{line}{self.rounds.above(name, baseline):9.2f}  {baseline}"
+            if (baseline := self.baselines.get(name)) is not None:
+                above, times = self.rounds.above(name, baseline), self.rounds.ratio(name, baseline)
+                line += f"{above:9.2f}{times:9.2f}  {baseline}"
+            yield line
+        yield from self.remarks
 
     def as_json(self) -> dict[str, Any]:
         """Return every figure."""
@@ -86,10 +93,31 @@ class Comparison:
                 "minimum_us": self.rounds.minimum(name),
                 "baseline": baseline,
                 "above_us": None if baseline is None else self.rounds.above(name, baseline),
+                "ratio": None if baseline is None else self.rounds.ratio(name, baseline),
             }
             for name in self.rounds.microseconds
             for baseline in (self.baselines.get(name),)
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found out without rounds of variants, in the form of a `Comparison`."""
+
+    title: str
+    text: tuple[str, ...]
+    figures: dict[str, Any]
+    targets: tuple[Target, ...]
+    profile: Callable[[str], str]
+
+    def lines(self) -> Iterator[str]:
+        """Return the title and the text."""
+        yield self.title
+        yield from self.text
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every figure."""
+        return self.figures
 
 
 def request_targets(asgi: Rounds) -> Iterator[Target]:
@@ -159,7 +187,7 @@ def as_json(
     return {
         "machine": machine(),
         "requests": {rounds.protocol: _requests_json(rounds) for rounds in requests},
-        "servers": {server.framework: _server_json(server) for server in servers},
+        "servers": {server.framework: server_json(server) for server in servers},
         "comparisons": {comparison.title: comparison.as_json() for comparison in comparisons},
         "targets": [target.as_json() for target in targets],
         "profiles": profiles,
@@ -183,7 +211,8 @@ def _requests_json(rounds: Rounds) -> dict[str, Any]:
     }
 
 
-def _server_json(server: ServerRounds) -> dict[str, Any]:
+def server_json(server: ServerRounds) -> dict[str, Any]:
+    """Return every figure of one app's servers."""
     return {
         "rounds": server.count,
         "requests_per_second": server.per_second,

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import in_process, server_app
-from benchmarks.launched import quiet
+from benchmarks.launched import data_folder
 from benchmarks.protocols import Asgi, Call
 from benchmarks.server_app import DATA_DIR
 
@@ -47,8 +47,8 @@ class ServerRounds:
     """Requests per second and CPU microseconds per request, by server and then by round."""
 
     framework: str
-    per_second: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in SERVERS})
-    cpu: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in SERVERS})
+    per_second: dict[str, list[float]] = field(default_factory=dict)
+    cpu: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -73,12 +73,15 @@ def _ratio(figures: list[float], bare: list[float]) -> float:
 
 def measure(framework: str, rounds: int, seconds: float) -> ServerRounds:
     """Measure a framework's app in so many rounds, in which each server is asked for so many seconds."""
-    result = ServerRounds(framework)
+    factories = {name: framework + suffix for name, suffix in SERVERS.items()}
+    return take_turns(framework, factories, PATHS[framework], rounds, seconds)
+
+
+def take_turns(title: str, factories: dict[str, str], path: str, rounds: int, seconds: float) -> ServerRounds:
+    """Ask each server for the path for so many seconds, in each of so many rounds. The one called `bare` is needed."""
+    result = ServerRounds(title, {name: [] for name in factories}, {name: [] for name in factories})
     with contextlib.ExitStack() as running:
-        servers = {
-            name: running.enter_context(_serving(framework + suffix, PATHS[framework]))
-            for name, suffix in SERVERS.items()
-        }
+        servers = {name: running.enter_context(_serving(factory, path)) for name, factory in factories.items()}
         for server in servers.values():
             _ask(server, 0.5)
         names = list(servers)
@@ -92,13 +95,18 @@ def measure(framework: str, rounds: int, seconds: float) -> ServerRounds:
     return result
 
 
-def profile(framework: str, count: int = 10_000) -> str:
-    """Return where the time of the app with the kit goes, driven without a server."""
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        os.environ[DATA_DIR] = folder
-        app = getattr(server_app, f"{framework}_with_kit")()
+def profile(framework: str) -> str:
+    """Return where the time of a framework's app with the kit goes."""
+    return profile_app(f"{framework}_with_kit", PATHS[framework])
+
+
+def profile_app(factory: str, path: str, count: int = 10_000) -> str:
+    """Return where the time of an app with a kit goes, driven without a server."""
+    with data_folder() as folder:
+        os.environ[DATA_DIR] = str(folder)
+        app = getattr(server_app, factory)()
         try:
-            return asyncio.run(in_process.profiled(Asgi.run(app, Asgi.prepare([Call(PATHS[framework])] * count))))
+            return asyncio.run(in_process.profiled(Asgi.run(app, Asgi.prepare([Call(path)] * count))))
         finally:
             app.state.launchkit.stop()
 
@@ -134,9 +142,9 @@ def _serving(factory: str, path: str) -> Iterator[_Server]:
     port = _free_port()
     options = f"--factory --port {port} --workers 1 --no-access-log --log-level warning".split()
     command = [sys.executable, "-m", "uvicorn", f"benchmarks.server_app:{factory}", *options]
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as errors:
+    with data_folder() as folder, tempfile.TemporaryFile() as errors:
         # Of the routes that the settings name, the app has none: nobody asks for them here.
-        environment = os.environ | {DATA_DIR: folder, "LAUNCHKIT_CHECK": "warn"}
+        environment = os.environ | {DATA_DIR: str(folder), "LAUNCHKIT_CHECK": "warn"}
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=errors, stderr=errors)
         try:
             if not _answers(process, port, path):

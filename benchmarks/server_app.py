@@ -1,6 +1,6 @@
 """The apps that the server runs, each with nothing around it, with the hand-written middleware, and with the kit: the
 marketplace of the examples, whose route reads one row of SQLite, and FastAPI and Starlette apps whose one route does
-nothing at all.
+nothing at all. And a FastAPI app that lists things, bare and out of the read cache, alone or with every feature on.
 
 Run by `uvicorn --factory`. The routes of the kit's own features are never asked for here, but all of them are on.
 """
@@ -19,6 +19,8 @@ from starlette.routing import Route
 
 from benchmarks.by_hand import AsgiByHand
 from benchmarks.launched import launched, new_secret
+from benchmarks.things import Listing, Things, alone, everything
+from launchkit import LaunchKit
 
 DATA_DIR = "BENCHMARKS_DATA_DIR"
 
@@ -90,6 +92,26 @@ def fastapi_with_kit() -> FastAPI:
 def starlette_with_kit() -> Starlette:
     """A Starlette app with the kit."""
     return _with_kit(starlette())
+
+
+def things() -> FastAPI:
+    """A FastAPI app whose one route lists things, with a response model."""
+    return Things().fastapi(response_model=Listing)
+
+
+def things_alone() -> FastAPI:
+    """The same with a kit that has nothing but a cache rule for the route."""
+    return _installed(alone(Path(os.environ[DATA_DIR])), things())
+
+
+def things_everything() -> FastAPI:
+    """The same with a kit that has every feature, and a cache rule for the route."""
+    return _installed(everything(Path(os.environ[DATA_DIR])), things())
+
+
+def _installed(kit: LaunchKit, app: FastAPI) -> FastAPI:
+    kit.install(app)
+    return app
 
 
 def _with_kit(app):

@@ -69,10 +69,10 @@ class Variants:
         await self._fail_logins()
         return list(self._all())
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Let the handlers go and stop the kit."""
         self._gate.set()
-        self.kit.stop()
+        await self._protocol.stop(self.kit)
 
     async def _fail_logins(self) -> None:
         """Bring one address to the end of what it may fail, which holds for five minutes."""
