@@ -134,7 +134,9 @@ class LaunchKit:
         )
         self._marks = marks_for(settings, self._clock)
         self._memory = MemoryResponses(settings.read_cache.size, self._clock, self._marks)
-        self.cache = ReadCache(settings.read_cache, personal_paths(settings), self._clock, self._memory)
+        self.cache = ReadCache(
+            settings.read_cache, personal_paths(settings), self._clock, self._memory, self._open_responses
+        )
         self._function_caches = FunctionCaches(self._clock, self.cache.flights, self._marks)
         self.webhooks = Webhooks(
             settings.webhooks, self._clock, self._handlers, self._charge_refused_webhook, self._wake_worker
@@ -161,6 +163,8 @@ class LaunchKit:
         self._limiters: tuple[Limiter, InstantLimiter | None] | None = None
         self._memory = MemoryResponses(self.settings.read_cache.size, self._clock, self._marks)
         self._responses: TieredResponses | None = None
+        self._opening = threading.Lock()
+        self._has_opened_responses = False
         self.cache.use(self._memory)
         self._running = False
         self.pipeline: Pipeline | None = None
@@ -399,12 +403,7 @@ class LaunchKit:
         if self._limiters is None:
             self._limiters = self._open_limiters()
             self.rate_limit.prepare()
-            if self.settings.read_cache.enabled:
-                share_marks(self._marks)
-                self._responses = tiered_responses(
-                    self.settings, self._memory, self._marks, self._clock, self._secret_key.derive
-                )
-                self.cache.use(self._responses or self._memory)
+            self._open_responses()
         limiter, instant_limiter = self._limiters
         responses = self._responses or self._memory
         backends = Backends(
@@ -417,6 +416,18 @@ class LaunchKit:
             instant_responses=responses,
         )
         return Pipeline(Planner(self._interceptors()), backends, self._failures, self._clock)
+
+    def _open_responses(self) -> None:
+        """Open what processes share of the cache, once in this one: at the start, or for an earlier invalidation."""
+        with self._opening:
+            if self._has_opened_responses or not self.settings.read_cache.enabled:
+                return
+            self._has_opened_responses = True
+            share_marks(self._marks)
+            self._responses = tiered_responses(
+                self.settings, self._memory, self._marks, self._clock, self._secret_key.derive
+            )
+            self.cache.use(self._responses or self._memory)
 
     def _open_limiters(self) -> tuple[Limiter, InstantLimiter | None]:
         if self._redis is not None:

@@ -48,10 +48,9 @@ class EnvironExchange(Exchange):
         return quote(self.path, safe="/:@!$&'()*+,;=~").encode("ascii")
 
     @property
-    def app_scheme(self) -> str:
-        """The scheme in the environ that the app is given."""
-        scheme: str = self._environ.get("wsgi.url_scheme", "http")
-        return scheme
+    def resource(self) -> tuple[str, bytes, bytes]:
+        """The scheme in the environ that the app is given, the path and the query as received."""
+        return self._environ.get("wsgi.url_scheme", "http"), self.target, self.query
 
     def header(self, name: bytes) -> bytes | None:
         """Return one request header; servers join what was sent several times."""

@@ -55,10 +55,11 @@ class ScopeExchange(Exchange):
         return bool(extensions and extensions.get("tls", _NO_TLS).get("client_cert_name"))
 
     @property
-    def app_scheme(self) -> str:
-        """The scheme in the scope that the app is given; a WebSocket's is that of its handshake."""
-        scheme: str = self._scope.get("scheme", self.scheme)
-        return scheme.replace("ws", "http")
+    def resource(self) -> tuple[str, bytes, bytes]:
+        """The scheme in the scope that the app is given, the path and the query as received."""
+        get = self._scope.get
+        raw: bytes | None = get("raw_path")
+        return get("scheme", "http"), self.target if raw is None else raw, get("query_string", b"")
 
     @property
     def query(self) -> bytes:

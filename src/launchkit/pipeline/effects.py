@@ -104,7 +104,7 @@ class Refund:
 
 
 CacheKey: TypeAlias = tuple[str, bytes, str, bytes, bytes]
-"""What tells one stored URL from another: scheme, host, mount prefix, path as received, query as received."""
+"""What tells one stored URL from another: scheme, host, mount prefix and path, path as received, query as received."""
 
 Names: TypeAlias = tuple[str, ...]
 """What a stored response can be invalidated by: its path, the paths above it, its tags. Each says which it is."""

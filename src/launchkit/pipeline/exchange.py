@@ -145,9 +145,9 @@ class Exchange(ABC):
         return [header for header in self.request_headers() if header[0] not in names]
 
     @property
-    def app_scheme(self) -> str:
-        """The scheme that the app is shown: the server's, unless a trusted proxy has told another."""
-        return self.scheme
+    def resource(self) -> tuple[str, bytes, bytes]:
+        """The scheme that the app is shown, which a trusted proxy may have told, with `target` and `query`."""
+        return self.scheme, self.target, self.query
 
     @abstractmethod
     def hide_request_headers(self, names: frozenset[bytes]) -> None:

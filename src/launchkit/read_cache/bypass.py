@@ -34,6 +34,7 @@ class Bypass(StrEnum):
     BODY = "body"
     METHOD_OVERRIDE = "method-override"
     HOST_OVERRIDE = "host-override"
+    SEVERAL_HOSTS = "several-hosts"
     TARGET_OVERRIDE = "target-override"
     AUTHORIZATION = "authorization"
     COOKIE = "cookie"
@@ -56,11 +57,25 @@ HARMLESS: Final = frozenset(
 )
 """What browsers and hosting platforms send with every request."""
 
+_OF_PLATFORMS: Final = tuple(
+    b"b3 baggage cdn-loop cf- client-ip connect-time datadog device-memory do- downlink dpr ect fastly- fly- "
+    b"incap- newrelic rndr- rtt save-data sec- sentry-trace total-route-time true-client-ip uber-trace uberctx "
+    b"viewport-width x-amz-cf- x-amzn- x-appengine- x-arr- x-azure- x-b3- x-client-ip x-client-port x-cloud-trace "
+    b"x-cluster-client-ip x-correlation x-datadog x-envoy- x-fastly x-forwarded- x-google- x-heroku x-instana "
+    b"x-newrelic x-original-forwarded-for x-ot-span x-railway- x-real- x-render- x-request- x-sucuri x-trace "
+    b"x-varnish x-vercel- x-waws-".split()
+)
+"""How headers begin that load balancers, tracers and browsers give to each request or client, and no page is made of.
+
+In the key they would make every request a miss. Those among them that tell who is asking are known by their words.
+"""
+
 _CONDITIONS: Final = frozenset(
     {b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"range", b"if-range"}
 )
 _KEYED: Final = frozenset(
-    b"origin x-forwarded-port x-forwarded-prefix x-forwarded-proto x-forwarded-server x-script-name "
+    b"front-end-https origin x-forwarded-port x-forwarded-prefix x-forwarded-proto x-forwarded-scheme "
+    b"x-forwarded-server x-forwarded-ssl x-scheme x-script-name x-url-scheme "
     b"hx-boosted hx-request hx-target turbo-frame x-inertia x-inertia-partial-data x-pjax x-requested-with".split()
 )
 """What CORS layers echo, what absolute links are made from, and what asks for a part of a page: often not in Vary."""
@@ -80,19 +95,23 @@ class Asked(NamedTuple):
 _asked: Final = tuple.__new__  # a third of what the class itself costs, on every hit
 
 
-def examine(exchange: Exchange, *, public: bool) -> Asked:
+def examine(exchange: Exchange, *, public: bool, by_rule: bool) -> Asked:
     """Read a request's headers once. Of several reasons to bypass, a personal one is told before others.
 
     Args:
         exchange: the request, before anything was hidden from it.
         public: whether Cookie and Authorization will be hidden from the app.
+        by_rule: whether a response may be stored that does not say so itself. Then a header that nobody knows belongs
+            to the key: the app may heed it, and has not been asked to say by what its responses vary.
     """
     host = b""
     bypass = Bypass.IDENTIFIED if exchange.is_identified else None
     keyed: tuple[Header, ...] = ()
     is_conditional = False
-    for name, value in exchange.request_headers_besides(HARMLESS):
+    for sent_name, value in exchange.request_headers_besides(HARMLESS):
+        name = sent_name.replace(b"_", b"-") if b"_" in sent_name else sent_name  # as WSGI does
         if name == b"host":
+            bypass = bypass if not host else bypass or Bypass.SEVERAL_HOSTS
             host = value.lower()
         elif name in _CONDITIONS:
             is_conditional = True
@@ -102,6 +121,8 @@ def examine(exchange: Exchange, *, public: bool) -> Asked:
             found = _bypass_of(name, value, exchange)
             if found is not None and (bypass is None or (found.is_personal and not bypass.is_personal)):
                 bypass = found
+            elif by_rule and found is None and not name.startswith(_OF_PLATFORMS) and name not in _SUSPECTS:
+                keyed += ((name, value),)
     return _asked(Asked, (bypass, host, keyed, is_conditional))
 
 

@@ -6,8 +6,8 @@ The rules:
   what to show.
 - Beyond these two, apps and the proxies in front of them carry identities in headers of their own (`X-API-Key`,
   `X-Auth-Request-Email`, `X-Shop-Token`, `Cf-Access-Jwt-Assertion`, ...). No list of them is complete, so a header
-  counts when one word of its name says so, or a part of one that has no other meaning (`X-Accesstoken`). Mistaking a
-  harmless header for a credential costs a cache hit; the opposite mistake shows one user's data to another.
+  counts when one word of its name says so, or a part that has no other meaning (`X-CustomerID`). Mistaking a harmless
+  header for a credential costs a cache hit; the opposite mistake shows one user's data to another.
 """
 
 from __future__ import annotations
@@ -18,22 +18,24 @@ _ANALYTICS_COOKIES: Final = (b"_ga=", b"_ga_", b"_gac_", b"_gat=", b"_gat_", b"_
 """How the harmless cookies begin: those of Google Analytics, Meta's pixel and Cloudflare's bot check."""
 
 _WORDS: Final = frozenset(
-    b"account apikey assertion auth authenticate authenticated authentication authorization bearer cert clientcert "
-    b"consumer credential credentials csrf customer dn email eppn groups identity impersonate jwt key login member "
-    b"nonce oidc org otp passwd password principal role roles saml secret session sessionid sid signature sso subject "
-    b"tenant token tokens uid user userid userinfo username xsrf".split()
+    b"access actor admin api cart cert clientcert company consumer csrf dn dpop email employee eppn groups key "
+    b"nonce oidc org otp pin principal profile project role roles saml sid signature sso sub subject team ticket "
+    b"uid user userid userinfo username workspace xsrf".split()
 )
 """Words that mark a header as a credential or an identity."""
 
-
-_PARTS: Final = (b"apikey", b"auth", b"credential", b"identity", b"jwt", b"passw", b"secret", b"session", b"token")
-"""Parts of words that say the same."""
+_PARTS: Final = (
+    b"account apikey appcheck assertion auth bearer claims credential customer device-id deviceid guest identity "
+    b"impersonate jwt login member on-behalf openid orgid passcode passw patient secret session tenant token verify "
+    b"visitor".split()
+)
+"""Parts of names that say the same, however the name is put together."""
 
 
 def is_credential(name: bytes) -> bool:
     """Tell whether a request header of this lower-case name may say who is asking."""
-    words = name.replace(b"_", b"-").split(b"-")
-    return not _WORDS.isdisjoint(words) or any(part in name for part in _PARTS)
+    name = name.replace(b"_", b"-")
+    return not _WORDS.isdisjoint(name.split(b"-")) or any(part in name for part in _PARTS)
 
 
 def is_analytics(cookies: bytes) -> bool:

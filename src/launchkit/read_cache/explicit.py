@@ -53,7 +53,7 @@ class ExplicitCache(CachedRoute):
         """Look up what may have been stored."""
         if self._has_stored[hash(exchange.path) % _BITS]:
             return super().on_request(exchange)
-        asked = examine(exchange, public=False)
+        asked = examine(exchange, public=False, by_rule=False)
         key = cache_key(exchange, asked) if asked.bypass is None and exchange.method == "GET" else None
         _PLAIN.put(exchange, (key, self._shared.store.moment(), asked.bypass))
         return None

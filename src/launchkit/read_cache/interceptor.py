@@ -11,6 +11,7 @@ The rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from launchkit.pipeline.clock import Clock
@@ -25,6 +26,7 @@ from launchkit.read_cache.passing import Shared
 from launchkit.read_cache.route import CachedRoute
 from launchkit.read_cache.sharing import NeverCached
 from launchkit.read_cache.storing import Terms
+from launchkit.read_cache.tee import Room
 from launchkit.read_cache.unsafe import UnsafeRequests
 from launchkit.settings import CacheRule, ReadCacheSettings
 
@@ -42,7 +44,8 @@ class ReadCache(Interceptor):
         settings: the rules, and paths that no rule may cover.
         never: further such paths.
         clock: the kit's clock.
-        store: what keeps the responses, until the kit has started and knows better.
+        store: what keeps the responses, until `use` names another.
+        open_store: opens the store that is to be used in this process, if that has not happened, and calls `use`.
     """
 
     name = "read_cache"
@@ -53,9 +56,11 @@ class ReadCache(Interceptor):
         never: tuple[str, ...],
         clock: Clock,
         store: InstantResponseStore,
+        open_store: Callable[[], None],
     ) -> None:
         self._settings = settings
-        self._shared = shared = Shared(clock, store)
+        self._open_store = open_store
+        self._shared = shared = Shared(clock, store, Room(settings.size // 2))
         self._never_cached = NeverCached()
         self._never = frozenset(PathPattern(text) for text in (*settings.never, *never))
         self._by_pattern: dict[PathPattern, CachedRoute] = {}
@@ -63,7 +68,7 @@ class ReadCache(Interceptor):
             for pattern in map(PathPattern, rule.paths):
                 self._by_pattern.setdefault(pattern, self._route(rule, pattern.text))
         self._explicit = ExplicitCache(self._terms(), MAX_BODY, shared)
-        self._unsafe = UnsafeRequests(shared.tally)
+        self._unsafe = UnsafeRequests(shared)
         self.patterns = (*self._by_pattern, *self._never)
 
     def _route(self, rule: CacheRule, label: str) -> CachedRoute:
@@ -110,6 +115,7 @@ class ReadCache(Interceptor):
             prefix: like `/items`, which means that path and all below it.
             tag: one of a rule's `tags`, of a response's `Cache-Tag` header, or of `kit.cached`.
         """
+        self._open_store()
         self._shared.tally.count("invalidations")
         self._shared.store.invalidate_soon(names_to_invalidate(path, prefix, tag))
 

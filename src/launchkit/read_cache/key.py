@@ -3,10 +3,11 @@
 The rules:
 
 - The key is everything by which the app tells one resource from another: scheme, host, mount prefix, path and query as
-  received (RFC 9111 section 2). The parts stay apart, so that no two requests share a key by running parts together.
+  received (RFC 9111 section 2), and the path that the app is given, which a layer outside may have made another. The
+  parts stay apart, so that no two requests share a key by running parts together.
 - Where a request carries them, the scheme's part also holds what CORS layers echo (Origin), what absolute links are
   made from (X-Forwarded-Proto and the like) and what asks for a part of a page (HX-Request and the like), because apps
-  heed these without an entry in Vary.
+  heed these without an entry in Vary; on the paths of rules, any header that nobody knows.
 - A response is named by its path, by each path above it, and by its tags: paths decoded and in the spelling that path
   patterns are compared in, with and without the mount prefix, because an app invalidates what it knows itself by.
 """
@@ -28,10 +29,11 @@ EVERYTHING: Final = "all:"
 
 def cache_key(exchange: Exchange, asked: Asked) -> CacheKey:
     """Return the key of a GET or HEAD request."""
-    scheme = exchange.app_scheme
+    scheme, target, query = exchange.resource
     if asked.keyed:
         scheme = _with_headers(scheme, asked.keyed)
-    return (scheme, asked.host, exchange.mount, exchange.target, exchange.query)
+    mount, path = exchange.mount, exchange.path  # decoded, and what another layer may have made of them
+    return (scheme, asked.host, f"{len(mount)}:{mount}{path}" if mount else path, target, query)
 
 
 def _with_headers(scheme: str, headers: Iterable[Header]) -> str:
@@ -52,9 +54,9 @@ def names_of(exchange: Exchange, tags: Iterable[str]) -> Names:
 
 def _paths(path: str, mount: str) -> tuple[str, ...]:
     path = normalise(path)
-    if mount and path.startswith(mount):
-        return path, normalise(path[len(mount) :] or "/")
-    return (path,)
+    if not mount:
+        return (path,)
+    return path, normalise(path[len(mount) :] or "/") if path.startswith(mount) else normalise(mount + path)
 
 
 def _names_of_path(path: str) -> Iterator[str]:

@@ -27,11 +27,13 @@ from launchkit.read_cache.passage import PASSAGE, Passage
 from launchkit.read_cache.recent import KnownVary, RecentKeys
 from launchkit.read_cache.sharing import forbid_sharing
 from launchkit.read_cache.storing import Storage, Terms, Unstorable, storage_of, tags_of
-from launchkit.read_cache.tee import Tee
-from launchkit.read_cache.validation import updated
+from launchkit.read_cache.tee import Room, Tee
+from launchkit.read_cache.validation import for_this_client, updated
 
 UNCACHEABLE_SECONDS: Final = 60.0
 """Seconds for which requests do not wait for what could not be stored."""
+TOO_LARGE_SECONDS: Final = 3600.0
+"""The same where it was too large, which few responses cease to be."""
 FAILING_SECONDS: Final = 5.0
 """Seconds for which a stale response is given without another try, after the app has failed."""
 
@@ -49,6 +51,8 @@ class Shared:
     clock: Clock
     store: InstantResponseStore
     """What is asked at once, without an effect, because the most frequent answer of all should cost nothing more."""
+    room: Room
+    """What responses under way may take."""
     tally: Tally = field(default_factory=Tally)
     flights: Flights = field(default_factory=Flights)
     vary: KnownVary = field(default_factory=KnownVary)
@@ -105,13 +109,11 @@ class PassingResponses(Interceptor):
         """Store the response while it passes, if it may be stored; tell whether."""
         self._count(passage, "misses")
         personal = passage.is_personal or exchange.is_identified  # by a layer inside of the kit as well
-        storage = self._storage(exchange, passage, personal=personal)
+        storage = self._begin_tee(exchange, passage, self._storage(exchange, passage, personal=personal))
         detail = b""
         if isinstance(storage, Storage):
             detail = b"; stored"
-            self._begin_tee(exchange, passage, storage)
         else:
-            passage.tee = None
             if storage is not None:
                 detail = b"; detail=" + storage.encode()
             self._give_up(exchange, passage, storage)
@@ -137,13 +139,30 @@ class PassingResponses(Interceptor):
         if reason is not None and passage.bypass is None:
             self._tally.unstorable(reason)
         if passage.key is not None and passage.bypass is None and exchange.status not in _PASSING:
-            self._shared.uncacheable.add(passage.key, self._now() + UNCACHEABLE_SECONDS)
+            seconds = TOO_LARGE_SECONDS if reason is Unstorable.TOO_LARGE else UNCACHEABLE_SECONDS
+            self._shared.uncacheable.add(passage.key, self._now() + seconds)
         self._land(passage)
 
-    def _begin_tee(self, exchange: Exchange, passage: Passage, storage: Storage) -> None:
-        passage.tee = Tee.of(exchange, storage, self._now(), self._max_body)
+    def _begin_tee(
+        self, exchange: Exchange, passage: Passage, storage: Storage | Unstorable | None
+    ) -> Storage | Unstorable | None:
+        """Copy the response while it passes, if it may be stored and does not announce too much."""
+        self._end_tee(passage)
+        if not isinstance(storage, Storage):
+            return storage
+        tee = Tee.of(exchange, storage, self._now(), self._max_body, self._shared.room)
+        if tee.is_too_large:
+            return Unstorable.TOO_LARGE
+        passage.tee = tee
         if self._on_body not in exchange.body_hooks:
             exchange.watch_body(self._on_body)
+        return storage
+
+    @staticmethod
+    def _end_tee(passage: Passage) -> None:
+        tee, passage.tee = passage.tee, None
+        if tee is not None:
+            tee.close()
 
     def _on_body(self, exchange: Exchange, chunk: bytes, last: bool) -> Steps[None] | None:
         passage = PASSAGE.get(exchange)
@@ -151,13 +170,14 @@ class PassingResponses(Interceptor):
             return None
         tee = passage.tee
         if not tee.add(chunk):
-            passage.tee = None
+            self._end_tee(passage)
             self._give_up(exchange, passage, Unstorable.TOO_LARGE)
             return None
         return self._store(exchange, passage, passage.key, tee) if last else None
 
     def _store(self, exchange: Exchange, passage: Passage, key: CacheKey, tee: Tee) -> Steps[None]:
         response = tee.response()
+        self._end_tee(passage)
         if response is None:
             return
         yield from self._keep(exchange, passage, key, response, tee.storage.tags)
@@ -187,7 +207,10 @@ class PassingResponses(Interceptor):
         """The app says that the stale response is still right: bring it up to date and give it."""
         now = self._now()
         fresh = updated(stale, exchange.response_headers, self._terms, self._unix_now(), now, personal=False)
-        self._replace(exchange, passage, fresh or stale, now, b"fwd=stale; fwd-status=304")
+        given = fresh or for_this_client(stale, exchange.response_headers)
+        self._replace(exchange, passage, given, now, b"fwd=stale; fwd-status=304")
+        if b"set-cookie" in exchange.response_names:
+            forbid_sharing(exchange)
         self._count(passage, "misses")
         self._tally.count("revalidated")
         if fresh is not None and passage.key is not None:
@@ -215,6 +238,7 @@ class PassingResponses(Interceptor):
         passage = PASSAGE.get(exchange)
         if passage is not None:
             self._land(passage)
+            self._end_tee(passage)
             if passage.stored is not None and exchange.route is not None:
                 passage.stored.route = exchange.route
 

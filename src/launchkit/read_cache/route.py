@@ -65,7 +65,7 @@ class CachedRoute(PassingResponses):
 
     def on_request(self, exchange: Exchange) -> EarlyResponse | Steps[EarlyResponse | None] | None:
         """Answer at once from memory, let the request pass by the cache, or look further."""
-        asked = examine(exchange, public=self._public)
+        asked = examine(exchange, public=self._public, by_rule=self._by_rule)
         bypass = asked.bypass
         if bypass is not None and not (self._by_rule and bypass.is_personal):
             self._go_past(exchange, Passage(b"", bypass=bypass), bypass)

@@ -6,12 +6,13 @@ The rules:
   (RFC 9111 section 3.1).
 - Headers about one request only are not stored: its ids, its timings, its rate limit, its cookies. Date is kept; Age is
   counted from then on by the cache, and Content-Length is set anew with each answer.
-- A body that outgrows its limit is forgotten at once; one that differs from its announced length is incomplete and not
-  stored (RFC 9111 section 3.3).
+- A body that outgrows its limit, or finds no room beside all others under way, is forgotten at once; one that differs
+  from its announced length is incomplete and not stored (RFC 9111 section 3.3).
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -42,6 +43,27 @@ def headers_to_store(headers: Iterable[Header]) -> tuple[Header, ...]:
     )
 
 
+class Room:
+    """What all responses that are being copied may take together, in bytes. Safe from any thread."""
+
+    def __init__(self, size: int) -> None:
+        self._lock = threading.Lock()
+        self._left = size
+
+    def take(self, size: int) -> bool:
+        """Take so many bytes; False, and nothing is taken, if they are not there."""
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+    def give_back(self, size: int) -> None:
+        """Give back what was taken."""
+        with self._lock:
+            self._left += size
+
+
 @dataclass(slots=True)
 class Tee:
     """Collects one response that may be stored."""
@@ -57,11 +79,12 @@ class Tee:
     """When the response started, in seconds of the kit's monotonic clock."""
     limit: int
     """Bytes of body that are stored at most."""
+    room: Room
     _chunks: list[bytes] = field(default_factory=list)
     _size: int = 0
 
     @staticmethod
-    def of(exchange: Exchange, storage: Storage, now: float, limit: int) -> Tee:
+    def of(exchange: Exchange, storage: Storage, now: float, limit: int, room: Room) -> Tee:
         """Return a tee for the response that starts now."""
         headers = exchange.response_headers
         return Tee(
@@ -72,13 +95,28 @@ class Tee:
             varied=varied_by(exchange, storage.vary),
             now=now,
             limit=limit,
+            room=room,
         )
 
+    @property
+    def is_too_large(self) -> bool:
+        """Whether the response announces more than may be stored."""
+        return any(int(length) > self.limit for length in self.lengths if length.isdigit() and len(length) < 20)
+
     def add(self, chunk: bytes) -> bool:
-        """Keep a chunk; False when the body has outgrown its limit."""
+        """Keep a chunk; False when the body has outgrown its limit, or there is no room for it."""
+        chunk = bytes(chunk)  # a buffer that the app fills again and again is of some other type
+        if self._size + len(chunk) > self.limit or not self.room.take(len(chunk)):
+            return False
         self._chunks.append(chunk)
         self._size += len(chunk)
-        return self._size <= self.limit
+        return True
+
+    def close(self) -> None:
+        """Give the room back."""
+        self.room.give_back(self._size)
+        self._size = 0
+        self._chunks.clear()
 
     def response(self) -> StoredResponse | None:
         """Return what to store after the last chunk; None if bytes are missing or surplus."""

@@ -76,6 +76,13 @@ def updated(
     )
 
 
+def for_this_client(stored: StoredResponse, headers: Iterable[Header]) -> StoredResponse:
+    """Return the stored response as a 304 confirms it to one client, where it may not be stored any more."""
+    received = list(headers)
+    cookies = [(name.lower(), value) for name, value in received if name.lower() == b"set-cookie"]
+    return replace(stored, headers=(*_merged(stored.headers, received), *cookies))
+
+
 def _merged(old: Iterable[Header], received: Iterable[Header]) -> tuple[Header, ...]:
     new = [header for header in headers_to_store(received) if header[0] not in _BOUND_TO_BODY]
     replaced = {b"date", *(name for name, _ in new)}
