@@ -16,7 +16,8 @@ CHECKED := src tests examples benchmarks tools
 demo: $(VENV)/demo
 	@ONCE=$(ONCE) $(BIN)/python examples/demo.py
 
-test: lint types contracts pytest lowest
+test: lint types contracts
+	@$(MAKE) -j2 --output-sync=target --no-print-directory pytest lowest
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check $(CHECKED)

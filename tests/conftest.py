@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,12 +31,19 @@ def _clean_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_tables_left() -> Iterator[None]:
-    """Kits in production mode make tables in shared memory, which outlive them on purpose."""
+    """Kits in production mode make tables in shared memory, which outlive them on purpose.
+
+    The last of several runs at the same time removes them: those of another run must stay.
+    """
     ours = f"launchkit-{os.geteuid()}-*"
-    before = set(Path("/dev/shm").glob(ours))
-    yield
-    for table in set(Path("/dev/shm").glob(ours)) - before:
-        table.unlink(missing_ok=True)
+    with Path(tempfile.gettempdir(), f"launchkit-tests-{os.geteuid()}.lock").open("w") as running:
+        fcntl.flock(running, fcntl.LOCK_SH)
+        before = set(Path("/dev/shm").glob(ours))
+        yield
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(running, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for table in set(Path("/dev/shm").glob(ours)) - before:
+                table.unlink(missing_ok=True)
 
 
 @pytest.fixture(name="make")
