@@ -137,7 +137,9 @@ class LaunchKit:
         self.cache = ReadCache(
             settings.read_cache, personal_paths(settings), self._clock, self._memory, self._open_responses
         )
-        self._function_caches = FunctionCaches(self._clock, self.cache.flights, self._marks)
+        self._function_caches = FunctionCaches(
+            self._clock, self.cache.flights, self._marks, enabled=settings.read_cache.enabled
+        )
         self.webhooks = Webhooks(
             settings.webhooks, self._clock, self._handlers, self._charge_refused_webhook, self._wake_worker
         )
@@ -249,7 +251,7 @@ class LaunchKit:
         tags: Sequence[str] = (),
         max_entries: int = 1000,
     ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
-        """Keep the results of a function, sync or async, for `ttl` seconds: for expensive reads.
+        """Keep the results of a function, sync or async, for `ttl` seconds: a read cache for parts of pages.
 
         Concurrent callers with the same arguments share one call. All are given the same object: read it, do not change
         it. `kit.cache.invalidate(tag=...)` and the function's own `invalidate()` end what is kept.

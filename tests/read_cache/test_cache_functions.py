@@ -842,3 +842,21 @@ def test_fastapi_sees_the_parameters_of_a_cached_handler_and_dependency(world: W
             assert client.request("GET", "/pages/1").body == b'{"page":1,"currency":"EUR"}'
         assert client.request("GET", "/pages/none").status == 422
     assert calls == ["USD", "1", "EUR", "1"]
+
+
+def test_a_cache_that_is_switched_off_keeps_nothing() -> None:
+    """Functions are called every time, and refused as they would be otherwise."""
+    world = World()
+    cached = FunctionCaches(world.clock, world.flights, world.marks, enabled=False).cached
+    calls: list[int] = []
+
+    @cached(ttl=30)
+    def double(number: int) -> int:
+        calls.append(number)
+        return 2 * number
+
+    assert [double(2), double(2)] == [4, 4]
+    assert calls == [2, 2]
+    assert double.figures().entries == 0
+    with pytest.raises(LaunchKitError):
+        cached(ttl=30)(lambda user: user)

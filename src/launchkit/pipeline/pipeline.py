@@ -72,10 +72,9 @@ class Pipeline:
         for hook in hooks:
             try:
                 asked = hook(exchange)
-                if asked is None or isinstance(asked, EarlyResponse):
-                    outcome = asked
-                else:
-                    outcome = perform_now(asked, self.backends)
+                if asked is None:
+                    continue
+                outcome = asked if isinstance(asked, EarlyResponse) else perform_now(asked, self.backends)
             except Exception as error:  # noqa: BLE001  # the fence
                 outcome = self.broken(hook, exchange, error)
             if outcome is not None:

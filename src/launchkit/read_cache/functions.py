@@ -113,12 +113,14 @@ class FunctionCaches:
         clock: the kit's clock.
         flights: what is in flight.
         marks: what has been invalidated.
+        enabled: whether results are kept; otherwise functions are checked, and called every time.
     """
 
-    def __init__(self, clock: Clock, flights: Flights, marks: Marks) -> None:
+    def __init__(self, clock: Clock, flights: Flights, marks: Marks, *, enabled: bool = True) -> None:
         self._clock = clock
         self._flights = flights
         self._marks = marks
+        self._enabled = enabled
 
     def cached(
         self,
@@ -148,6 +150,8 @@ class FunctionCaches:
             name = name_of(function)
             _check_function(name, function)
             make_key = key_maker(function, key)
+            if not self._enabled:
+                make_key = _no_key
             results = _Results(name, tags, ttl, max_entries, self._clock, self._marks)
             calls = _Calls(results, make_key, self._flights, self._clock)
             wrapper: object = calls.awrap(function) if inspect.iscoroutinefunction(function) else calls.wrap(function)
@@ -155,6 +159,10 @@ class FunctionCaches:
             return cast("CachedFunction[P, R]", wrapper)
 
         return decorate
+
+
+def _no_key(args: Arguments, kwargs: NamedArguments) -> None:
+    """Keep a call from the cache."""
 
 
 def _check(ttl: object, tags: object, max_entries: object) -> None:
