@@ -138,7 +138,11 @@ class LaunchKit:
             settings.read_cache, personal_paths(settings), self._clock, self._memory, self._open_responses
         )
         self._function_caches = FunctionCaches(
-            self._clock, self.cache.flights, self._marks, enabled=settings.read_cache.enabled
+            self._clock,
+            self.cache.flights,
+            self._marks,
+            enabled=settings.read_cache.enabled,
+            invalidate=self.cache.invalidate_names,
         )
         self.webhooks = Webhooks(
             settings.webhooks, self._clock, self._handlers, self._charge_refused_webhook, self._wake_worker
@@ -168,6 +172,8 @@ class LaunchKit:
         self._opening = threading.Lock()
         self._has_opened_responses = False
         self.cache.use(self._memory)
+        self.cache.begin_process()
+        self._function_caches.begin_process()
         self._running = False
         self.pipeline: Pipeline | None = None
 
@@ -430,6 +436,8 @@ class LaunchKit:
                 self.settings, self._memory, self._marks, self._clock, self._secret_key.derive
             )
             self.cache.use(self._responses or self._memory)
+            if self._responses is not None:
+                self._responses.start()
 
     def _open_limiters(self) -> tuple[Limiter, InstantLimiter | None]:
         if self._redis is not None:

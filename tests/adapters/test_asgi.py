@@ -275,7 +275,7 @@ def test_an_app_is_shown_other_headers(tmp_path: Path) -> None:
             seen.append(exchange.header(b"x-two"))
             exchange.set_request_headers(iter([(b"x-two", b"new"), (b"x-three", b"3")]))
             seen.extend([exchange.header(b"x-two"), exchange.header_values(b"x-two"), exchange.header(b"x-three")])
-            seen.append(exchange.app_scheme)
+            seen.append(exchange.resource[0])
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         seen.append(scope["headers"])

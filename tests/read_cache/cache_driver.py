@@ -265,10 +265,10 @@ class CachedSite:
     def __post_init__(self) -> None:
         named = {f"rule{number}": rule for number, rule in enumerate(self.rules)}
         settings = ReadCacheSettings(rules=named, **self.settings)
-        self.memory = MemoryResponses(settings.size, self.clock, Marks(self.clock))
+        self.memory = MemoryResponses(settings.size, self.clock, Marks(self.clock, bytes(16)))
         kind = BrokenStore if self.is_down else WaitingStore
         store: Any = kind(self.memory) if self.is_down or "waiting" in self.colour else self.memory
-        self.cache = ReadCache(settings, self.never, self.clock, store)
+        self.cache = ReadCache(settings, self.never, self.clock, store, lambda: None)
         unused: Any = object()
         backends = Backends(
             limiter=unused,
@@ -407,7 +407,7 @@ class CachedSite:
         body = environ["wsgi.input"].read()
         scheme, user, query = environ["wsgi.url_scheme"], environ.get("REMOTE_USER", ""), environ["QUERY_STRING"]
         if self.consumes:
-            environ.pop(f"HTTP_{self.consumes.upper()}", None)
+            environ.pop("HTTP_" + self.consumes.upper().replace("-", "_"), None)
         if self.has_sessions:
             environ["REMOTE_USER"] = "x"
         said = self._answer(Asked(environ["REQUEST_METHOD"], path, query, scheme, headers, body, user))

@@ -53,7 +53,7 @@ class Machine:
         self.clock = clock or FrozenClock()
         self.colour = colour
         self.runner = asyncio.Runner()
-        self.marks = Marks(self.clock)
+        self.marks = Marks(self.clock, bytes(16))
         self.memory = MemoryResponses(10_000_000, self.clock, self.marks)
         self.connections = RedisConnections(url, self.clock, budget, "Redis for the read cache")
         self.store = TieredResponses(self.memory, self.marks, self.connections, self.clock, namespace)

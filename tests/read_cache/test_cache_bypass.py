@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from cache_driver import Asked, CachedSite, Field, Said, says
+from cache_driver import COLOURS, Asked, CachedSite, Field, Said, says
 
+from launchkit.read_cache.bypass import HARMLESS
 from launchkit.settings import CacheRule
 
 MakeSite = Callable[..., CachedSite]
@@ -36,6 +38,11 @@ def echo(asked: Asked) -> Said:
         (("x-original-url", "/evil"), "target-override"),
         (("x-rewrite-url", "/evil"), "target-override"),
         (("x-forwarded-uri", "/items/1?evil"), "target-override"),
+        (("x_api_key", "x"), "credential"),
+        (("proxy_authorization", "x"), "authorization"),
+        (("x_http_method_override", "DELETE"), "method-override"),
+        (("x_forwarded_host", "evil.example"), "host-override"),
+        (("x_original_url", "/evil"), "target-override"),
     ],
 )
 def test_the_reason_is_told(site: MakeSite, header: Field, detail: str) -> None:
@@ -81,7 +88,7 @@ def test_the_name_of_a_proxy_does_not_switch_the_cache_off(site: MakeSite) -> No
 PLATFORMS = {
     "AWS": "x-amzn-trace-id x-amz-cf-id",
     "Azure": "x-arr-log-id client-ip x-azure-ref",
-    "Cloudflare": "cf-ray cf-connecting-ip cf-ipcountry true-client-ip",
+    "Cloudflare": "cf-ray cf-connecting-ip true-client-ip",
     "DigitalOcean": "do-connecting-ip",
     "Fly": "fly-request-id fly-client-ip",
     "Google": "x-cloud-trace-context x-appengine-request-log-id x-appengine-user-ip x-appengine-city",
@@ -103,6 +110,91 @@ def test_what_a_platform_says_of_each_request_does_not_switch_the_cache_off(site
     for _ in range(2):
         answer = shop.get("/items/1", *[(name, secrets.token_hex(4)) for name in PLATFORMS[platform].split()])
     assert answer.is_hit
+
+
+BROWSERS = (
+    "accept accept-charset accept-encoding accept-language cache-control device-memory dnt downlink dpr ect "
+    "origin pragma priority purpose referer rtt save-data sec-ch-prefers-color-scheme sec-ch-ua sec-ch-ua-arch "
+    "sec-ch-ua-full-version-list sec-ch-ua-mobile sec-ch-ua-model sec-ch-ua-platform sec-fetch-dest "
+    "sec-fetch-mode sec-fetch-site sec-fetch-storage-access sec-fetch-user sec-gpc sec-purpose te "
+    "upgrade-insecure-requests user-agent viewport-width width x-requested-with"
+)
+"""What browsers send with a GET, by themselves or because the site has asked for hints."""
+
+
+@pytest.mark.parametrize("name", [*BROWSERS.split(), *" ".join(PLATFORMS.values()).split()])
+@pytest.mark.parametrize("path", ["/items/1", "/elsewhere"])
+def test_what_browsers_and_platforms_send_is_no_credential(name: str, path: str) -> None:
+    """Of headers that every visitor sends none is taken for a word about who is asking."""
+    shop = CachedSite(colour="wsgi", app=says(b"", ("cache-control", "max-age=60")))
+    answers = [shop.get(path, (name, "x")) for _ in range(2)]
+    assert [(answer.forwarded, answer.is_hit) for answer in answers] == [("miss", False), (None, True)]
+
+
+IDENTITIES = (
+    "x-customerid x-accountid x-tenantid x-visitor-id x-guest-id x-device-id x-company-id x-team-id x-employee-id "
+    "x-passcode x-pin x-admin x-access x-claims x-sub dpop x-on-behalf-of x-actor x-profile-id x-patient-id "
+    "x-ssl-client-verify x-firebase-appcheck x-cart-id x-workspace-id x_customerid x_workspace_id"
+)
+"""Headers by whose names an app may know somebody, in one word or several."""
+
+
+@pytest.mark.parametrize("name", IDENTITIES.split())
+def test_whoever_may_be_known_by_a_header_gets_their_own(name: str) -> None:
+    """No list of such names is complete: words and parts of words count, with a rule and without one."""
+    for colour in COLOURS:
+        shop = CachedSite(colour=colour)
+        shop.app = lambda asked: says(
+            f"for {asked.header(name) or asked.header(name.replace('_', '-'))}".encode(),
+            ("cache-control", "max-age=60"),
+        )
+        for path in ("/items/1", "/elsewhere"):
+            readers: list[list[Field]] = [[(name, "alice")], [(name, "bob")], [], [], [(name, "alice")]]
+            answers = [shop.get(path, *reader) for reader in readers]
+            bodies = [b"for alice", b"for bob", b"for None", b"for None", b"for alice"]
+            assert [answer.body for answer in answers] == bodies
+            assert [answer.is_hit for answer in answers] == [False, False, False, True, False]
+            assert answers[-1].detail == "credential"
+        shop.close()
+
+
+class FirstHost(CachedSite):
+    """An app that makes links with the first Host line, as Starlette does; the driver's `Asked` has the last one."""
+
+    async def _asgi(self, scope: Any, receive: Any, send: Any) -> None:
+        host = next(value for name, value in scope["headers"] if name == b"host")
+        self.app = says(b"https://%b/" % host, ("cache-control", "max-age=60"))
+        await super()._asgi(scope, receive, send)
+
+
+TWO_HOSTS = [
+    ("evil.example", "example.org"),
+    ("example.org", "evil.example"),
+    ("example.org", "example.org"),
+    ("", "example.org"),
+]
+
+
+@pytest.mark.parametrize("colour", ["asgi", "asgi waiting"])
+@pytest.mark.parametrize("path", ["/items/1", "/elsewhere"])
+@pytest.mark.parametrize("hosts", TWO_HOSTS)
+def test_two_host_lines_go_past_the_cache(colour: str, path: str, hosts: tuple[str, str]) -> None:
+    """RFC 9112 section 3.2 wants a 400, but not every server sends one, and apps differ in which line they take."""
+    shop = FirstHost(colour=colour)
+    twice = [("host", host) for host in hosts]
+    assert shop.get(path, *twice).is_stored is False
+    clean = [shop.get(path) for _ in range(2)]
+    assert [(answer.body, answer.is_hit) for answer in clean] == [
+        (b"https://example.org/", False),
+        (b"https://example.org/", True),
+    ]
+    answer = shop.get(path, *twice)
+    assert (answer.forwarded, answer.detail, answer.body.decode()) == (
+        "bypass",
+        "several-hosts",
+        f"https://{hosts[0]}/",
+    )
+    shop.close()
 
 
 OVERRIDES: list[list[Field]] = [
@@ -129,6 +221,11 @@ OVERRIDES: list[list[Field]] = [
     [("hx-request", "evil")],
     [("turbo-frame", "evil")],
     [("host", "evil.example")],
+    [("x_forwarded_host", "evil.example")],
+    [("x_forwarded_proto", "evil")],
+    [("x_forwarded_prefix", "/evil")],
+    [("hx_request", "evil")],
+    [("x_rewrite_url", "/evil")],
 ]
 
 
@@ -219,3 +316,8 @@ def test_a_request_without_a_host_is_a_site_of_its_own(site: MakeSite) -> None:
     shop = site(CacheRule(paths="/*"))
     shop.get("/", ("host", ""))
     assert not shop.get("/").is_hit
+
+
+def test_names_are_whole() -> None:
+    """A list that was wrapped at its hyphens would hold halves of names."""
+    assert not [name for name in HARMLESS if name.startswith(b"-") or name.endswith(b"-")]

@@ -64,7 +64,13 @@ def test_what_says_nothing_is_not_touched(site: MakeSite, headers: list[Field]) 
 
 @pytest.mark.parametrize(
     ("headers", "is_watched"),
-    [([], False), ([("cache-control", "no-store")], False), ([("cache-control", "max-age=9")], True)],
+    [
+        ([], False),
+        ([("cache-control", "no-store")], False),
+        ([("cache-control", "max-age=9")], True),
+        ([("cache-control", "max-age=9"), ("content-length", "2000000")], True),
+        ([("cache-control", "max-age=9"), ("content-length", "2000001")], False),
+    ],
 )
 def test_only_what_is_stored_is_watched(headers: list[Field], is_watched: bool) -> None:
     """Streams and files pass as they are."""
@@ -206,3 +212,16 @@ def test_what_the_app_does_to_its_request_changes_nothing_about_the_key() -> Non
     proxied = ("x-forwarded-proto", "https")
     shop.get(PATH, proxied, scheme="http")
     assert shop.get(PATH, proxied, scheme="http").is_hit
+
+
+@pytest.mark.parametrize("path", ["/items/1", PATH])
+@pytest.mark.parametrize("colour", ["asgi", "wsgi"])
+def test_a_variant_is_that_of_the_request_as_received(colour: str, path: str) -> None:
+    """RFC 9111 section 4.1: layers that compress take Accept-Encoding away from the request that the app is shown."""
+    zipped = says(b"zipped", ("cache-control", "max-age=60"), ("content-encoding", "gzip"), ("vary", "accept-encoding"))
+    shop = CachedSite((CacheRule(paths="/items/*"),), colour=colour, consumes="accept-encoding", app=zipped)
+    shop.get(path, ("accept-encoding", "gzip"))
+    shop.app = says(b"plain", ("cache-control", "max-age=60"), ("vary", "accept-encoding"))
+    bodies = [shop.get(path, *headers).body for headers in ([("accept-encoding", "gzip")], [])]
+    shop.close()
+    assert bodies == [b"zipped", b"plain"]

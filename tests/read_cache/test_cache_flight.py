@@ -10,11 +10,13 @@ import pytest
 from cache_driver import COLOURS, Asked, CachedSite, Field, Gate, Said, Visit, says, until
 from tests.support.exchanges import WrittenExchange
 
-from launchkit.pipeline.effects import Fetch, Fetched, Follow, Steps
-from launchkit.pipeline.exchange import EarlyResponse
+from launchkit.pipeline.effects import CacheKey, Fetch, Fetched, Follow, Steps
+from launchkit.pipeline.exchange import EarlyResponse, Exchange
 from launchkit.pipeline.paths import PathPattern
+from launchkit.read_cache.memory import MemoryResponses
 from launchkit.read_cache.route import WAIT_SECONDS
 from launchkit.settings import CacheRule
+from launchkit.stores.marks import Marks
 
 MakeSite = Callable[..., CachedSite]
 
@@ -278,6 +280,26 @@ def test_new_variants_are_fetched_independently_once_they_are_known_to_vary(is_k
         bodies = [visit.end().body.decode() for visit in visits]
         shop.close()
     assert bodies == [value for _, value in KINDS]
+
+
+@pytest.mark.parametrize("colour", COLOURS[:2])
+def test_a_leader_that_finds_its_store_broken_keeps_nobody_waiting(colour: str) -> None:
+    """What goes wrong between taking off and the way to the app lands the flight, too."""
+
+    class Breaking(MemoryResponses):
+        looked_up = 0
+
+        def fetch_now(self, key: CacheKey, request: Exchange) -> Fetched:
+            self.looked_up += 1
+            if self.looked_up == 2:
+                raise RuntimeError("broken")
+            return super().fetch_now(key, request)
+
+    shop = CachedSite(colour=colour)
+    shop.cache.use(Breaking(1_000_000, shop.clock, Marks(shop.clock, bytes(16))))
+    assert shop.get().body == b"hello"
+    assert (len(shop.flights), len(shop.failures.counts)) == (0, 1)
+    shop.close()
 
 
 # --- how long one waits --------------------------------------------------------------------------------------------

@@ -523,3 +523,12 @@ def test_nobody_is_left_waiting_whoever_ends_fails_or_gives_up(seed: int) -> Non
 def _followers(flights: Flights) -> int:
     flight = flights.by_key.get("key")
     return 0 if flight is None else flight.followers
+
+
+def test_a_child_of_a_fork_has_no_flights_of_its_parent() -> None:
+    """They would never end there, and a thread that the child does not have may hold the lock."""
+    flights = Flights()
+    flights.join("page")
+    with flights.lock:
+        flights.begin_process()
+    assert flights.join("page")[1]

@@ -37,7 +37,7 @@ class World:
     def __init__(self, marks: Marks | None = None, clock: FrozenClock | None = None) -> None:
         self.clock = clock or FrozenClock()
         self.flights = Flights()
-        self.marks = marks or Marks(self.clock)
+        self.marks = marks or Marks(self.clock, bytes(16))
         self.cached = FunctionCaches(self.clock, self.flights, self.marks).cached
 
     @property
@@ -860,3 +860,32 @@ def test_a_cache_that_is_switched_off_keeps_nothing() -> None:
     assert double.figures().entries == 0
     with pytest.raises(LaunchKitError):
         cached(ttl=30)(lambda user: user)
+
+
+def test_an_invalidation_is_told_to_whoever_tells_others() -> None:
+    """Other machines hear of it only through the store that pages are in."""
+    world, told = World(), []
+    cached = FunctionCaches(world.clock, world.flights, world.marks, invalidate=told.append).cached
+
+    @cached(ttl=30)
+    def answer() -> int:
+        return 42
+
+    answer.invalidate()
+    assert [name for names in told for name in names] == [f"function:{__name__}.{answer.__qualname__}"]
+
+
+def test_a_child_of_a_fork_starts_with_nothing() -> None:
+    """What it inherits may be locked by a thread that it does not have."""
+    world = World()
+    caches = FunctionCaches(world.clock, world.flights, world.marks)
+    calls: list[None] = []
+
+    @caches.cached(ttl=30)
+    def answer() -> int:
+        calls.append(None)
+        return 42
+
+    answer()
+    caches.begin_process()
+    assert (answer(), len(calls)) == (42, 2)

@@ -153,6 +153,83 @@ def test_a_change_under_a_mount_prefix(site: MakeSite) -> None:
     assert not shop.get("/shop/items/1", mount="/shop").is_hit
 
 
+def stripped(site: MakeSite) -> CachedSite:
+    """Return a site that has stored a page that visitors know as `/api/items/1`, behind a proxy that strips `/api`."""
+    shop = site(app=says(b"old", FRESH))
+    shop.get("/items/1", mount="/api")
+    assert shop.get("/items/1", mount="/api").is_hit
+    return shop
+
+
+@pytest.mark.parametrize(
+    "location", ["/api/items/1", "/items/1", "https://example.org/api/items/1", "https://example.org/items/1?created"]
+)
+def test_where_the_answer_points_to_under_a_prefix_that_a_proxy_strips(site: MakeSite, location: str) -> None:
+    """RFC 9111 section 4.4: apps write Location as visitors know it, or as they know it themselves."""
+    shop = stripped(site)
+    shop.app = says(b"", ("location", location), status=201)
+    shop.send("POST", "/items", mount="/api")
+    assert not shop.get("/items/1", mount="/api").is_hit
+
+
+def test_a_change_under_a_prefix_that_a_proxy_strips(site: MakeSite) -> None:
+    """A change to the page itself, whether the proxy has stripped the prefix of that request or not."""
+    for path in ("/items/1", "/api/items/1"):
+        shop = stripped(site)
+        shop.app = says(b"done")
+        shop.send("PUT", path, mount="/api")
+        assert not shop.get("/items/1", mount="/api").is_hit
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *({"path": "/api/items/1"}, {"path": "/items/1"}),
+        *({"prefix": "/api"}, {"prefix": "/api/items"}, {"prefix": "/items"}),
+    ],
+    ids=str,
+)
+def test_an_app_behind_a_proxy_that_strips_its_prefix_may_say_either(site: MakeSite, said: dict[str, str]) -> None:
+    """It knows itself by its own routes, and its links by what visitors see."""
+    shop = stripped(site)
+    shop.cache.invalidate(**said)
+    assert not shop.get("/items/1", mount="/api").is_hit
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("status", [200, 303])
+def test_a_change_that_is_committed_while_the_answer_streams_is_not_hidden(
+    site: MakeSite, path: str, status: int
+) -> None:
+    """What was read in between is from before the commit: it is not used once the app has returned."""
+    shop = site()
+    gate = Gate()
+    shop.app = says([b"working;", gate, b"committed"], status=status)
+    change = shop.begin(path, method="POST")
+    until(lambda: shop.client.reply.chunks == [b"working;"])
+    shop.app = says(b"old", FRESH)
+    shop.get(path)
+    assert shop.get(path).is_hit
+    gate.open()
+    change.end()
+    shop.app = says(b"new", FRESH)
+    assert shop.get(path).body == b"new"
+
+
+def test_what_failed_invalidates_nothing_at_its_end_either(site: MakeSite) -> None:
+    """RFC 9111 section 4.4: otherwise anybody could empty the cache."""
+    shop = site()
+    gate = Gate()
+    shop.app = says([b"no;", gate, b"no"], status=400)
+    change = shop.begin(method="POST")
+    until(lambda: shop.client.reply.chunks == [b"no;"])
+    shop.app = says(b"old", FRESH)
+    shop.get()
+    gate.open()
+    change.end()
+    assert is_stored(shop, "/items/1")
+
+
 # --- by the app -----------------------------------------------------------------------------------------------------
 
 TREE = ["/", "/items", "/items/1", "/items/1?a=1", "/items/1/parts", "/items/10", "/itemsandmore", "/elsewhere/1"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import combinations
+from urllib.parse import unquote
 
 import pytest
 from cache_driver import Asked, CachedSite, says
@@ -11,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.exchanges import WrittenExchange
 
+from launchkit.errors import LaunchKitError
 from launchkit.pipeline.effects import CacheKey, Names
 from launchkit.pipeline.exchange import Header
+from launchkit.pipeline.paths import normalise
 from launchkit.read_cache.bypass import examine
 from launchkit.read_cache.key import cache_key, names_changed_by, names_of, names_to_invalidate
 
@@ -21,42 +24,70 @@ MakeSite = Callable[..., CachedSite]
 HOST: Header = (b"host", b"shop.example")
 
 
-def key_of(target: str, headers: Iterable[Header] = (HOST,), scheme: str = "https", mount: str = "") -> CacheKey:
+def key_of(
+    target: str,
+    headers: Iterable[Header] = (HOST,),
+    scheme: str = "https",
+    mount: str = "",
+    *,
+    by_rule: bool = True,
+) -> CacheKey:
     exchange = WrittenExchange("GET", target, headers, scheme=scheme)
     exchange.mount = mount
-    return cache_key(exchange, examine(exchange, public=False))
+    return cache_key(exchange, examine(exchange, public=False, by_rule=by_rule))
 
 
 text = st.sampled_from([b"", b"a", b"1:a", b"0:", b"a0:", b"https", b" 1:origin:a"]) | st.binary(max_size=6)
 keyed = st.sampled_from([b"origin", b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-prefix", b"hx-request"])
+unknown = st.sampled_from([b"x-anything", b"x-country"])
 requests = st.tuples(
     st.sampled_from(["http", "https"]),
     text,  # the host
     text.map(lambda raw: "/" + raw.decode("latin-1").replace("?", "")),
     text,  # the query
-    st.lists(st.tuples(keyed, text), max_size=3),
+    st.lists(st.tuples(keyed | unknown, text), max_size=3),
 )
 
 
-def identity(scheme: str, host: bytes, path: str, query: bytes, headers: list[Header]) -> object:
+def identity(scheme: str, host: bytes, path: str, query: bytes, headers: list[Header], *, by_rule: bool) -> object:
     """Tell what an app can: X-Forwarded-Proto says nothing where it repeats the scheme."""
-    told = sorted(header for header in headers if header != (b"x-forwarded-proto", scheme.encode()))
+    silent = [(b"x-forwarded-proto", scheme.encode())]
+    unheeded = () if by_rule else (b"x-anything", b"x-country")
+    told = sorted(header for header in headers if header not in silent and header[0] not in unheeded)
     return scheme, host.lower(), path, query, told
 
 
-@given(requests, requests)
-def test_two_resources_never_share_a_key(one: tuple, other: tuple) -> None:
+@given(requests, requests, st.booleans())
+def test_two_resources_never_share_a_key(one: tuple, other: tuple, by_rule: bool) -> None:
     """RFC 9111 section 2: the key is at least the target URI, and here whatever else often makes content."""
 
     def key(scheme: str, host: bytes, path: str, query: bytes, headers: list[Header]) -> CacheKey:
-        return key_of(f"{path}?{query.decode('latin-1')}", [(b"host", host), *headers], scheme)
+        return key_of(f"{path}?{query.decode('latin-1')}", [(b"host", host), *headers], scheme, by_rule=by_rule)
 
-    assert (key(*one) == key(*other)) == (identity(*one) == identity(*other))
+    assert (key(*one) == key(*other)) == (identity(*one, by_rule=by_rule) == identity(*other, by_rule=by_rule))
 
 
 def test_the_mount_prefix_is_part_of_the_key() -> None:
-    """One app that is mounted twice is two apps."""
+    """One app that is mounted twice is two apps, wherever the path is cut in two."""
     assert key_of("/a/items", mount="/a") != key_of("/a/items")
+    cuts = [key_of(path, mount=mount)[2] for mount, path in [("", "/a/a/b"), ("/a", "/a/b"), ("/a/a", "/b")]]
+    assert len(set(cuts)) == 3
+
+
+def test_the_decoded_path_is_part_of_the_key() -> None:
+    """It is what the app is given, whatever the target was: a layer outside may have made it another."""
+
+    class Rewritten(WrittenExchange):
+        @property
+        def target(self) -> bytes:
+            return b"/received"
+
+    def key(path: str) -> CacheKey:
+        exchange = Rewritten("GET", path, [HOST])
+        return cache_key(exchange, examine(exchange, public=False, by_rule=False))
+
+    assert key("/one") != key("/other")
+    assert key("/one") == key("/one")
 
 
 def test_host_is_compared_without_case() -> None:
@@ -67,6 +98,15 @@ def test_host_is_compared_without_case() -> None:
 def test_other_headers_are_no_part_of_the_key() -> None:
     """RFC 9111 section 4.1: they select variants, where Vary names them."""
     assert key_of("/", [HOST, (b"accept", b"text/html"), (b"user-agent", b"x")]) == key_of("/")
+
+
+def test_a_header_that_nobody_knows_is_part_of_a_rules_key_only() -> None:
+    """Without a rule the response has been asked to say by what it varies; with one it has not."""
+    odd = [HOST, (b"x-anything", b"1")]
+    assert key_of("/", odd, by_rule=True) != key_of("/", by_rule=True)
+    assert key_of("/", odd, by_rule=False) == key_of("/", by_rule=False)
+    two = [(b"x-anything", b"1"), (b"x-country", b"de")]
+    assert key_of("/", [HOST, *two]) == key_of("/", [*reversed(two), HOST])
 
 
 SPELLINGS = [
@@ -137,6 +177,37 @@ def test_what_apps_heed_without_saying_so_is_part_of_the_key(site: MakeSite, nam
     assert len(shop.calls) == 3
 
 
+@pytest.mark.parametrize("name", ["x-anything", "x-country", "x-theme", "accept-charset", "x_currency"])
+def test_what_nobody_knows_tells_pages_of_a_rule_apart(site: MakeSite, name: str) -> None:
+    """An app may make its page from any header and forget to say so."""
+    shop = site(app=lambda asked: says((asked.header(name) or asked.header(name.replace("_", "-")) or "").encode()))
+    kinds = [[], [(name, "one")], [(name, "two")]]
+    for _ in range(2):
+        answers = [shop.get("/items/1", *kind) for kind in kinds]
+        assert [answer.body for answer in answers] == [b"", b"one", b"two"]
+    assert all(answer.is_hit for answer in answers)
+    assert len(shop.calls) == 3
+
+
+def test_without_a_rule_what_nobody_knows_is_the_responses_affair(site: MakeSite) -> None:
+    """RFC 9111 section 4.1: whoever says how long it is fresh says by what it varies."""
+    shop = site(app=says(b"everyone's", ("cache-control", "max-age=60")))
+    for value in ("one", "two"):
+        answer = shop.get("/elsewhere", ("x-anything", value))
+    assert answer.is_hit
+
+
+@pytest.mark.parametrize("path", ["/items/1", "/elsewhere/1"])
+def test_a_path_that_a_layer_outside_has_rewritten_is_another_page(site: MakeSite, path: str) -> None:
+    """Such layers change the path that the app is given, and leave alone what the server has received."""
+    shop = site(app=lambda asked: says(asked.path.encode(), ("cache-control", "max-age=60")))
+    received = {"raw_path": b"/shop"} if shop.is_async else {"RAW_URI": "/shop"}
+    rewritten = [path, f"{path}2", path, f"{path}2"]
+    answers = [shop.get(one, **received) for one in rewritten]
+    assert [answer.body.decode() for answer in answers] == rewritten
+    assert [answer.is_hit for answer in answers] == [False, False, True, True]
+
+
 # --- names ---------------------------------------------------------------------------------------------------------
 
 
@@ -159,6 +230,13 @@ def test_a_mounted_app_names_by_both_paths() -> None:
     assert {"path:/shop/items/1", "path:/items/1", "below:/items", "below:/shop"} <= names
 
 
+def test_an_app_behind_a_proxy_that_strips_the_prefix_names_by_both_paths() -> None:
+    """The path has no prefix then, and visitors know the resource by the one that has."""
+    names = set(names_of(exchange_of("/items/1", "/shop"), ()))
+    assert {"path:/shop/items/1", "path:/items/1", "below:/items", "below:/shop"} <= names
+    assert set(names_changed_by(exchange_of("/items/1", "/shop"))) == {"path:/shop/items/1", "path:/items/1"}
+
+
 paths = st.lists(st.sampled_from(["items", "1", "a b", "ü", "%2f"]), max_size=4).map(
     lambda parts: "/" + "/".join(parts)
 )
@@ -169,7 +247,8 @@ def test_a_prefix_means_all_below_it_and_nothing_else(path: str, prefix: str) ->
     """`/items` is not above `/itemsandmore`."""
     named: Names = names_of(exchange_of(path), ())
     meant = names_to_invalidate(None, prefix, None)
-    is_below = path == prefix or path.startswith(prefix.rstrip("/") + "/")
+    spellings = {prefix, normalise(unquote(prefix))}
+    is_below = any(path == one or path.startswith(one.rstrip("/") + "/") for one in spellings)
     assert (not set(meant).isdisjoint(named)) == is_below
 
 
@@ -199,3 +278,18 @@ def test_all_pairs_of_what_can_be_invalidated_are_apart() -> None:
     kinds = [names_to_invalidate(*asked) for asked in [("/a", None, None), (None, "/a", None), (None, None, "/a")]]
     assert all(set(one).isdisjoint(other) for one, other in combinations(kinds, 2))
     assert names_to_invalidate(None, None, None) == ("all:",)
+
+
+@pytest.mark.parametrize("path", ["/caf%C3%A9/1", "/café/1", "/café/1?page=2", "/caf%C3%A9/1/"])
+def test_a_path_is_meant_however_frameworks_give_it(path: str) -> None:
+    """Some hand out the decoded path, some the path as received, some with its query."""
+    named = names_of(WrittenExchange("GET", "/caf\xe9/1".encode("latin-1").decode("latin-1")), ())
+    assert not set(names_to_invalidate(path, None, None)).isdisjoint(named)
+
+
+@pytest.mark.parametrize("path", ["items/1", "https://example.org/items/1", ""])
+def test_what_is_no_path_is_refused(path: str) -> None:
+    """It would invalidate nothing, in silence."""
+    for asked in ((path, None, None), (None, path, None)):
+        with pytest.raises(LaunchKitError, match="begins with a slash"):
+            names_to_invalidate(*asked)

@@ -49,7 +49,7 @@ class Cache:
 
     def __init__(self, size: int = 100_000) -> None:
         self.clock = FrozenClock()
-        self.marks = Marks(self.clock)
+        self.marks = Marks(self.clock, bytes(16))
         self.memory = MemoryResponses(size, self.clock, self.marks)
 
     def response(self, body: bytes = b"hello", *headers: Header) -> StoredResponse:

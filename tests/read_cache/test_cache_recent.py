@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +11,7 @@ import pytest
 from cache_driver import CachedSite, Field, Gate, says, until
 
 from launchkit.read_cache.bypass import Bypass
-from launchkit.read_cache.recent import MAX_KEYS, KnownVary, RecentKeys
+from launchkit.read_cache.recent import MAX_KEYS, MAX_NAMES, KnownVary, RecentKeys
 from launchkit.read_cache.storing import Unstorable
 
 MakeSite = Callable[..., CachedSite]
@@ -87,6 +88,37 @@ def test_what_the_oldest_keys_vary_by_is_given_up() -> None:
     for number in range(MAX_KEYS + 1):
         known.learn(number, (b"accept",))
     assert [known.of(key) for key in (0, 1, MAX_KEYS)] == [(), (b"accept",), (b"accept",)]
+
+
+@pytest.mark.parametrize("what", [RecentKeys, KnownVary])
+def test_long_keys_do_not_fill_memory_either(what: type[RecentKeys | KnownVary]) -> None:
+    """A URL may have tens of kilobytes, and anybody may make up thousands of them."""
+    remembered = what()
+
+    def remember(number: int) -> None:
+        key = ("https", b"example.org", "/items", b"/items", b"%50000d" % number)
+        if isinstance(remembered, RecentKeys):
+            remembered.add(key, 10.0)
+            assert remembered.has(key, 0.0)
+        else:
+            remembered.learn(key, (b"accept",))
+            assert remembered.of(key)
+
+    tracemalloc.start()
+    try:
+        for number in range(2_000):
+            remember(number)
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_list_of_names_is_not_remembered() -> None:
+    """Such responses are fetched one after the other."""
+    known = KnownVary()
+    known.learn("a", tuple(b"x-%d" % number for number in range(MAX_NAMES)))
+    known.learn("b", tuple(b"x-%d" % number for number in range(MAX_NAMES + 1)))
+    assert (len(known.of("a")), known.of("b")) == (MAX_NAMES, ())
 
 
 # --- figures --------------------------------------------------------------------------------------------------------

@@ -190,13 +190,38 @@ def test_a_304_may_change_how_long_it_is_fresh(site: MakeSite) -> None:
 
 @pytest.mark.parametrize("said", [("cache-control", "no-store"), ("cache-control", "private"), ("set-cookie", "a=b")])
 def test_a_304_that_may_not_be_stored_renews_nothing(site: MakeSite, said: Field) -> None:
-    """RFC 9111 section 3.2: the reader gets the confirmed response, and the next one asks again."""
+    """RFC 9111 section 3.2: the reader gets the confirmed response, as it says now, and the next one asks again."""
     shop = stale(site, TAG)
     shop.app = says([], said, status=304)
     for _ in range(2):
         answer = shop.get()
-        assert (answer.status, answer.body, answer.header("set-cookie")) == (200, b"old", None)
+        assert (answer.status, answer.body, answer.header(said[0])) == (200, b"old", said[1])
     assert len(shop.calls) == 2
+    shop.app = NOT_MODIFIED
+    assert [(answer.body, answer.header(said[0])) for answer in (shop.get(), shop.get())] == [(b"old", None)] * 2
+
+
+@pytest.mark.parametrize(("condition", "status"), [([], 200), ([("if-none-match", '"v1"')], 304)])
+def test_a_cookie_on_a_304_reaches_one_reader(site: MakeSite, condition: list[Field], status: int) -> None:
+    """Nobody else gets it, neither from here nor from a cache further out."""
+    shop = stale(site, TAG)
+    gate = Gate()
+    shop.app = lambda asked: says([], ("Set-Cookie", f"session={len(shop.calls)}"), status=304, before=gate)
+    asking = shop.begin("/items/1", *condition)
+    until(lambda: shop.calls)
+    other = shop.get()
+    gate.open()
+    answers = [asking.end(), shop.get("/items/1", *condition)]
+    assert [(answer.status, answer.is_unshared) for answer in answers] == [(status, True)] * 2
+    assert [answer.header("set-cookie") for answer in answers] == ["session=1", "session=2"]
+    assert (other.is_hit, other.header("set-cookie"), other.header("cache-control")) == (True, None, None)
+
+
+def test_what_the_app_says_about_caching_stands_beside_its_cookie(site: MakeSite) -> None:
+    """Nothing is added to it."""
+    shop = stale(site, TAG)
+    shop.app = says([], ("set-cookie", "a=b"), ("cache-control", "private, max-age=5"), status=304)
+    assert shop.get().header("cache-control") == "private, max-age=5"
 
 
 def test_a_confirmed_response_keeps_its_tags(site: MakeSite) -> None:
@@ -364,3 +389,30 @@ def test_a_failure_without_a_rule_is_covered_as_well(site: MakeSite) -> None:
     shop.app = says(before=ValueError("broken"))
     answer = shop.get("/elsewhere")
     assert (answer.status, answer.body, type(answer.error)) == (200, b"old", ValueError)
+
+
+# --- what others do to a page ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", [("set-cookie", "a=b"), ("cache-control", "no-store")])
+def test_a_response_that_cannot_be_stored_does_not_end_the_window(site: MakeSite, said: Field) -> None:
+    """RFC 5861 section 3: one request at a time goes to the app, the others are given the stale response."""
+    shop = site(app=says(b"old"))
+    shop.get()
+    shop.clock.advance(31)
+    gate = Gate()
+    shop.app = says(b"mine", said, before=gate)
+    leader = shop.begin()
+    until(lambda: len(shop.calls) == 2)
+    assert [shop.get().body for _ in range(3)] == [b"old"] * 3
+    gate.open()
+    leader.end()
+    assert len(shop.calls) == 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 412, 416, 429, 500, 503])
+def test_one_clients_mistake_says_nothing_about_the_page(site: MakeSite, status: int) -> None:
+    """Anybody could switch the protection from stampedes off with it."""
+    shop = site(app=says(b"", status=status))
+    shop.get("/items/1", ("range", "bytes=999-"))
+    assert not shop.cache._shared.uncacheable._until

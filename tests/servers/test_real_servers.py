@@ -173,3 +173,21 @@ def test_a_server_with_work_under_way_stops_when_asked(folder: Path, name: str) 
         server.process.wait(15)
     assert "Traceback" not in server.log.read_text()
     assert server.log.read_text().count("LaunchKit ") == 1
+
+
+def test_two_host_lines_leave_nothing_behind(server: Server) -> None:
+    """RFC 9112 section 3.2 wants a 400; where the server lets the request through, its page is nobody else's."""
+    import socket
+
+    pages = []
+    for hosts in ("Host: evil.example\r\nHost: {0}", "Host: {0}\r\nHost: evil.example"):
+        lines = hosts.format(f"127.0.0.1:{server.port}")
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+            client.sendall(f"GET /counted HTTP/1.1\r\n{lines}\r\nConnection: close\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: client.recv(4096), b""))
+        head, _, page = answer.partition(b"\r\n\r\n")
+        pages.append(page)
+        assert "uvicorn" not in server.name or b"cache-status: LaunchKit; fwd=bypass; detail=several-hosts" in head
+    clean = [server.request("GET", "/counted")[1] for _ in range(2)]
+    assert clean[0] == clean[1]
+    assert clean[0] not in pages

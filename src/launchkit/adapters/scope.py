@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from launchkit.pipeline.effects import Body, Waiting
-from launchkit.pipeline.exchange import EarlyResponse, Exchange, Header
+from launchkit.pipeline.exchange import EarlyResponse, Exchange, Header, ListedHeaders, RequestHeaders
 from launchkit.pipeline.interceptor import Plan, RequestHook, ResponseHook
 from launchkit.pipeline.perform import aperform
 from launchkit.pipeline.pipeline import Pipeline
@@ -90,6 +90,10 @@ class ScopeExchange(Exchange):
         """Return all request headers."""
         headers: Iterable[Header] = self._scope["headers"]
         return headers
+
+    def headers_as_received(self) -> RequestHeaders:
+        """Return the list that the scope holds now: frameworks and the kit put another in its place."""
+        return ListedHeaders(self._scope["headers"])
 
     def hide_request_headers(self, names: frozenset[bytes]) -> None:
         """Take headers out of the scope that the app is given."""

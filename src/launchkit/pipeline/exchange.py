@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from launchkit.pipeline.effects import Steps
@@ -56,6 +56,27 @@ class Note(Generic[T]):
         if exchange.notes is None:
             exchange.notes = {}
         exchange.notes[self] = value
+
+
+class RequestHeaders(Protocol):
+    """Request headers, by name."""
+
+    def header_values(self, name: bytes) -> list[bytes]:
+        """Return every value of one header, in the order received."""
+        ...
+
+
+class ListedHeaders:
+    """Request headers as a list, which nobody changes any more."""
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, headers: Iterable[Header]) -> None:
+        self._headers = headers
+
+    def header_values(self, name: bytes) -> list[bytes]:
+        """Return every value of one header, in the order received."""
+        return [value for key, value in self._headers if key == name]
 
 
 class Exchange(ABC):
@@ -143,6 +164,10 @@ class Exchange(ABC):
     def request_headers_besides(self, names: frozenset[bytes]) -> Iterable[Header]:
         """Return the request headers that have none of these names."""
         return [header for header in self.request_headers() if header[0] not in names]
+
+    def headers_as_received(self) -> RequestHeaders:
+        """Return the request headers as they are now, whatever becomes of them on the way through the app."""
+        return ListedHeaders(tuple(self.request_headers()))
 
     @property
     def resource(self) -> tuple[str, bytes, bytes]:

@@ -105,7 +105,9 @@ def perform(waiting: Waiting[T], backends: Backends, reader: BodyReader) -> T:
     try:
         while True:
             try:
-                answer = _carry_out(effect, backends, reader)
+                answer = _answer_now(effect, backends)
+                if answer is _LATER:
+                    answer = _carry_out(effect, backends, reader)
             except Exception as error:  # noqa: BLE001  # policy is the hook's, whatever broke
                 effect = steps.throw(error)
             else:

@@ -50,35 +50,42 @@ class Bypass(StrEnum):
 _PERSONAL: Final = frozenset({Bypass.AUTHORIZATION, Bypass.COOKIE, Bypass.CREDENTIAL, Bypass.IDENTIFIED})
 
 HARMLESS: Final = frozenset(
-    b"accept accept-encoding accept-language cache-control cf-connecting-ip cf-ipcountry cf-ray cf-visitor connection "
-    b"dnt pragma priority referer sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode "
-    b"sec-fetch-site sec-fetch-user sec-gpc sec-purpose te traceparent tracestate upgrade-insecure-requests user-agent "
-    b"via x-appengine-user-ip x-forwarded-for x-real-ip x-request-id x-request-start".split()
+    b"accept accept-encoding accept-language b3 baggage cache-control cdn-loop client-ip cloudfront-viewer-address "
+    b"connect-time connection device-memory dnt do-connecting-ip downlink dpr ect if-match if-unmodified-since "
+    b"incap-client-ip newrelic pragma priority referer rndr-id rtt save-data sec-ch-ua sec-ch-ua-mobile "
+    b"sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-storage-access sec-fetch-user "
+    b"sec-gpc sec-purpose sentry-trace te total-route-time traceparent tracestate true-client-ip uber-trace-id "
+    b"upgrade-insecure-requests user-agent via viewport-width x-appengine-user-ip x-client-ip x-client-port "
+    b"x-cloud-trace-context x-cluster-client-ip x-correlation-id x-forwarded-by x-forwarded-for "
+    b"x-original-forwarded-for x-ot-span-context x-real-ip x-real-port x-request-id x-request-start "
+    b"x-sucuri-clientip x-trace-id x-varnish x-vercel-oidc-token x-vercel-proxy-signature "
+    b"x-vercel-proxy-signature-ts".split()
 )
-"""What browsers and hosting platforms send with every request."""
+"""What browsers, hosting platforms, load balancers and tracers send with every request, and no page is made of.
+
+Preconditions for changes (If-Match) are among them: caches do not heed these (RFC 9111 section 4.3.2).
+"""
 
 _OF_PLATFORMS: Final = tuple(
-    b"b3 baggage cdn-loop cf- client-ip connect-time datadog device-memory do- downlink dpr ect fastly- fly- "
-    b"incap- newrelic rndr- rtt save-data sec- sentry-trace total-route-time true-client-ip uber-trace uberctx "
-    b"viewport-width x-amz-cf- x-amzn- x-appengine- x-arr- x-azure- x-b3- x-client-ip x-client-port x-cloud-trace "
-    b"x-cluster-client-ip x-correlation x-datadog x-envoy- x-fastly x-forwarded- x-google- x-heroku x-instana "
-    b"x-newrelic x-original-forwarded-for x-ot-span x-railway- x-real- x-render- x-request- x-sucuri x-trace "
-    b"x-varnish x-vercel- x-waws-".split()
+    b"cf- fastly- fly- sec-ch- x-amz-cf- x-amzn- x-appengine- x-arr- x-azure- x-b3- x-datadog- x-envoy- x-heroku- "
+    b"x-kong- x-newrelic- x-railway- x-vercel- x-waws-".split()
 )
-"""How headers begin that load balancers, tracers and browsers give to each request or client, and no page is made of.
+"""How more such headers begin.
 
 In the key they would make every request a miss. Those among them that tell who is asking are known by their words.
 """
 
-_CONDITIONS: Final = frozenset(
-    {b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"range", b"if-range"}
-)
+_CONDITIONS: Final = frozenset({b"if-none-match", b"if-modified-since", b"range", b"if-range"})
 _KEYED: Final = frozenset(
+    b"cf-ipcountry cloudfront-viewer-country x-appengine-country x-vercel-ip-country "
     b"front-end-https origin x-forwarded-port x-forwarded-prefix x-forwarded-proto x-forwarded-scheme "
     b"x-forwarded-server x-forwarded-ssl x-scheme x-script-name x-url-scheme "
     b"hx-boosted hx-request hx-target turbo-frame x-inertia x-inertia-partial-data x-pjax x-requested-with".split()
 )
-"""What CORS layers echo, what absolute links are made from, and what asks for a part of a page: often not in Vary."""
+"""The visitor's country, what CORS layers echo, what absolute links are made from, and what asks for a part of a page.
+
+Apps heed these without an entry in Vary.
+"""
 
 
 class Asked(NamedTuple):
@@ -104,14 +111,14 @@ def examine(exchange: Exchange, *, public: bool, by_rule: bool) -> Asked:
         by_rule: whether a response may be stored that does not say so itself. Then a header that nobody knows belongs
             to the key: the app may heed it, and has not been asked to say by what its responses vary.
     """
-    host = b""
+    host: bytes | None = None
     bypass = Bypass.IDENTIFIED if exchange.is_identified else None
     keyed: tuple[Header, ...] = ()
     is_conditional = False
     for sent_name, value in exchange.request_headers_besides(HARMLESS):
         name = sent_name.replace(b"_", b"-") if b"_" in sent_name else sent_name  # as WSGI does
         if name == b"host":
-            bypass = bypass if not host else bypass or Bypass.SEVERAL_HOSTS
+            bypass = bypass if host is None else bypass or Bypass.SEVERAL_HOSTS
             host = value.lower()
         elif name in _CONDITIONS:
             is_conditional = True
@@ -123,7 +130,7 @@ def examine(exchange: Exchange, *, public: bool, by_rule: bool) -> Asked:
                 bypass = found
             elif by_rule and found is None and not name.startswith(_OF_PLATFORMS) and name not in _SUSPECTS:
                 keyed += ((name, value),)
-    return _asked(Asked, (bypass, host, keyed, is_conditional))
+    return _asked(Asked, (bypass, host or b"", keyed, is_conditional))
 
 
 def _bypass_of(name: bytes, value: bytes, exchange: Exchange) -> Bypass | None:

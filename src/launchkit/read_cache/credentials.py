@@ -18,7 +18,7 @@ _ANALYTICS_COOKIES: Final = (b"_ga=", b"_ga_", b"_gac_", b"_gat=", b"_gat_", b"_
 """How the harmless cookies begin: those of Google Analytics, Meta's pixel and Cloudflare's bot check."""
 
 _WORDS: Final = frozenset(
-    b"access actor admin api cart cert clientcert company consumer csrf dn dpop email employee eppn groups key "
+    b"access actor admin cart cert clientcert company consumer csrf dn dpop email employee eppn groups key "
     b"nonce oidc org otp pin principal profile project role roles saml sid signature sso sub subject team ticket "
     b"uid user userid userinfo username workspace xsrf".split()
 )

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Final
 
 from launchkit.pipeline.effects import CacheKey, Steps
-from launchkit.pipeline.exchange import EarlyResponse, Exchange, Note
+from launchkit.pipeline.exchange import EarlyResponse, Exchange, Note, RequestHeaders
 from launchkit.read_cache.bypass import Bypass, examine
 from launchkit.read_cache.key import cache_key
 from launchkit.read_cache.passage import PASSAGE, Passage
@@ -29,8 +29,8 @@ LABEL: Final = "(cached)"
 """The route label of answers whose own is not known."""
 
 _BITS: Final = 1 << 16
-_PLAIN: Final[Note[tuple[CacheKey | None, object, Bypass | None]]] = Note("read_cache_plain")
-"""Key, moment and bypass of a request to a path of which nothing has been stored."""
+_PLAIN: Final[Note[tuple[CacheKey | None, RequestHeaders | None, object, Bypass | None]]] = Note("read_cache_plain")
+"""Key, headers, moment and bypass of a request to a path of which nothing has been stored."""
 _VALIDATORS: Final = frozenset({b"etag", b"last-modified"})
 
 
@@ -55,7 +55,8 @@ class ExplicitCache(CachedRoute):
             return super().on_request(exchange)
         asked = examine(exchange, public=False, by_rule=False)
         key = cache_key(exchange, asked) if asked.bypass is None and exchange.method == "GET" else None
-        _PLAIN.put(exchange, (key, self._shared.store.moment(), asked.bypass))
+        received = None if key is None else exchange.headers_as_received()
+        _PLAIN.put(exchange, (key, received, self._shared.store.moment(), asked.bypass))
         return None
 
     def on_response_start(self, exchange: Exchange) -> Steps[None] | None:
@@ -63,9 +64,9 @@ class ExplicitCache(CachedRoute):
         plain = _PLAIN.get(exchange)
         if plain is None:
             return super().on_response_start(exchange)
-        key, moment, bypass = plain
+        key, received, moment, bypass = plain
         if key is not None and not exchange.response_names.isdisjoint(self._freshness):
-            passage = Passage(b"fwd=miss", key, moment)
+            passage = Passage(b"fwd=miss", key, received, moment)
             if self._consider(exchange, passage):
                 exchange.cache = "miss"
                 PASSAGE.put(exchange, passage)

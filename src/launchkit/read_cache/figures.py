@@ -48,6 +48,10 @@ class Tally:
         self._bypasses: Counter[Bypass] = Counter()
         self._unstorable: Counter[Unstorable] = Counter()
 
+    def begin_process(self) -> None:
+        """Go on counting in the child of a fork, where nobody may be left to release the lock."""
+        self._lock = threading.Lock()
+
     def count(self, what: str) -> None:
         """Count one of the plain figures, by its name."""
         with self._lock:

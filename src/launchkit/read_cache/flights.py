@@ -104,9 +104,13 @@ class Flights:
 
     def __init__(self, max_flights: int = 10_000) -> None:
         self._max_flights: Final = max_flights
-        self.by_key: Final[dict[Hashable, Flight]] = {}
-        self.lock: Final = threading.RLock()
-        self.threads: Final = Threads()
+        self.begin_process()
+
+    def begin_process(self) -> None:
+        """Start with no flights: those of a parent process end there, and its threads may hold the lock."""
+        self.by_key: dict[Hashable, Flight] = {}
+        self.lock = threading.RLock()
+        self.threads = Threads()
 
     def __len__(self) -> int:
         return len(self.by_key)

@@ -22,7 +22,7 @@ import inspect
 import logging
 import threading
 from asyncio import _get_running_loop  # get_running_loop() raises in every thread without a loop, which is slow
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Concatenate, Final, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar, cast, overload
 
@@ -30,9 +30,11 @@ from cachetools import LRUCache
 
 from launchkit.errors import LaunchKitError
 from launchkit.pipeline.clock import Clock
-from launchkit.pipeline.effects import Follow
+from launchkit.pipeline.effects import Follow, Names
 from launchkit.read_cache.flights import Flight, Flights
 from launchkit.read_cache.function_keys import Arguments, KeyMaker, NamedArguments, NotPlain, key_maker, name_of
+from launchkit.read_cache.key import EVERYTHING
+from launchkit.stores.marks import Marks
 
 logger = logging.getLogger("launchkit")
 
@@ -44,26 +46,6 @@ Q = ParamSpec("Q")
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 S = TypeVar("S")
-
-
-class Marks(Protocol):
-    """Remembers for each name when it was last invalidated, for all processes that share it."""
-
-    def moment(self) -> int:
-        """Return what tells now from earlier and later."""
-        ...
-
-    def index(self, name: str) -> int:
-        """Return where a name is marked, for moments that were taken before this call."""
-        ...
-
-    def is_current(self, indexes: Sequence[int], moment: int) -> bool:
-        """Whether nothing was marked there since `moment`."""
-        ...
-
-    def mark(self, names: Iterable[str]) -> None:
-        """Invalidate what these names stand for."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +96,29 @@ class FunctionCaches:
         flights: what is in flight.
         marks: what has been invalidated.
         enabled: whether results are kept; otherwise functions are checked, and called every time.
+        invalidate: tells all processes what is not to be used any more; by default this one is all there are.
     """
 
-    def __init__(self, clock: Clock, flights: Flights, marks: Marks, *, enabled: bool = True) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        flights: Flights,
+        marks: Marks,
+        *,
+        enabled: bool = True,
+        invalidate: Callable[[Names], None] | None = None,
+    ) -> None:
         self._clock = clock
         self._flights = flights
         self._marks = marks
         self._enabled = enabled
+        self._invalidate = invalidate or marks.mark
+        self._all: list[_Results] = []
+
+    def begin_process(self) -> None:
+        """Start over in the child of a fork, whose locks may be held by threads that it does not have."""
+        for results in self._all:
+            results.begin_process()
 
     def cached(
         self,
@@ -153,9 +151,14 @@ class FunctionCaches:
             if not self._enabled:
                 make_key = _no_key
             results = _Results(name, tags, ttl, max_entries, self._clock, self._marks)
+            self._all.append(results)
             calls = _Calls(results, make_key, self._flights, self._clock)
             wrapper: object = calls.awrap(function) if inspect.iscoroutinefunction(function) else calls.wrap(function)
-            vars(wrapper).update(invalidate=results.invalidate, figures=results.figures)
+
+            def invalidate() -> None:
+                self._invalidate((results.own_name,))
+
+            vars(wrapper).update(invalidate=invalidate, figures=results.figures)
             return cast("CachedFunction[P, R]", wrapper)
 
         return decorate
@@ -205,16 +208,21 @@ class _Results:
         self, name: str, tags: Sequence[str], ttl: float, max_entries: int, clock: Clock, marks: Marks
     ) -> None:
         self._name = name
-        self._own = f"function:{name}"
-        self._names = ("all:", self._own, *(f"tag:{tag}" for tag in tags))
+        self.own_name = f"function:{name}"
+        self._names = (EVERYTHING, self.own_name, *(f"tag:{tag}" for tag in tags))
         self._marks = marks
         self._is_current = marks.is_current
         self._ttl = ttl
         self._now = clock.monotonic
-        self._lock = threading.RLock()
-        self._by_key: LRUCache[Hashable, _Result] = LRUCache(max_entries)
+        self._max_entries = max_entries
+        self.begin_process()
         self._reported: set[str] = set()
         self._hits = self._misses = self._collapsed = self._evictions = 0
+
+    def begin_process(self) -> None:
+        """Start with nothing, in this process."""
+        self._lock = threading.RLock()
+        self._by_key: LRUCache[Hashable, _Result] = LRUCache(self._max_entries)
 
     def find(self, key: Hashable) -> _Result | None:
         """Return what may be used, and count that as a hit."""
@@ -264,10 +272,6 @@ class _Results:
             logger.warning(
                 "The cached function %s %s (%s). Further such calls are not reported.", self._name, what, kind
             )
-
-    def invalidate(self) -> None:
-        """Let no result of this function be used again that was computed from before now."""
-        self._marks.mark((self._own,))
 
     def figures(self) -> FunctionFigures:
         """Return the counts as of one moment."""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from launchkit.pipeline.clock import Clock
-from launchkit.pipeline.effects import InstantResponseStore
+from launchkit.pipeline.effects import InstantResponseStore, Names
 from launchkit.pipeline.interceptor import Interceptor
 from launchkit.pipeline.paths import PathPattern
 from launchkit.read_cache.explicit import ExplicitCache
@@ -33,8 +33,11 @@ from launchkit.settings import CacheRule, ReadCacheSettings
 MAX_BODY: Final = 2_000_000
 """Bytes of a body that is stored at most where no rule says otherwise."""
 
+ROOM_SHARE: Final = 2
+"""Responses under way may take one part in so many of what stored ones may."""
+
 _READING: Final = frozenset({"GET", "HEAD"})
-_SAFE: Final = frozenset({"OPTIONS", "TRACE", "CONNECT"})
+_SAFE: Final = frozenset({"OPTIONS", "TRACE", "CONNECT", "QUERY"})
 
 
 class ReadCache(Interceptor):
@@ -60,7 +63,7 @@ class ReadCache(Interceptor):
     ) -> None:
         self._settings = settings
         self._open_store = open_store
-        self._shared = shared = Shared(clock, store, Room(settings.size // 2))
+        self._shared = shared = Shared(clock, store, Room(settings.size // ROOM_SHARE))
         self._never_cached = NeverCached()
         self._never = frozenset(PathPattern(text) for text in (*settings.never, *never))
         self._by_pattern: dict[PathPattern, CachedRoute] = {}
@@ -105,7 +108,7 @@ class ReadCache(Interceptor):
         self._shared.store = store
 
     def invalidate(self, path: str | None = None, *, prefix: str | None = None, tag: str | None = None) -> None:
-        """Let nothing that is stored be used again: of a path, of all paths below a prefix, of a tag, or at all.
+        """Let nothing stored be used again: of a path, of all paths below a prefix, of a tag; without any, at all.
 
         To be called after the change, from anywhere: it never waits and never raises for a store that is down. What is
         being made at this moment from what was there before the change is not stored either.
@@ -114,10 +117,21 @@ class ReadCache(Interceptor):
             path: like `/items/1`, with or without the prefix that the app is mounted under; all its queries are meant.
             prefix: like `/items`, which means that path and all below it.
             tag: one of a rule's `tags`, of a response's `Cache-Tag` header, or of `kit.cached`.
+
+        Raises:
+            LaunchKitError: for a path or prefix that does not begin with a slash.
         """
+        self.invalidate_names(names_to_invalidate(path, prefix, tag))
+
+    def invalidate_names(self, names: Names) -> None:
+        """Let nothing of these names be used again."""
         self._open_store()
         self._shared.tally.count("invalidations")
-        self._shared.store.invalidate_soon(names_to_invalidate(path, prefix, tag))
+        self._shared.store.invalidate_soon(names)
+
+    def begin_process(self) -> None:
+        """Start over in the child of a fork, whose locks may be held by threads that it does not have."""
+        self._shared.begin_process(self._settings.size // ROOM_SHARE)
 
     def figures(self) -> CacheFigures:
         """Return what the cache has done so far."""

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import unquote, urljoin, urlsplit
 
+from launchkit.errors import LaunchKitError
 from launchkit.pipeline.effects import CacheKey, Names
 from launchkit.pipeline.exchange import Exchange, Header
 from launchkit.pipeline.paths import normalise
@@ -56,7 +57,9 @@ def _paths(path: str, mount: str) -> tuple[str, ...]:
     path = normalise(path)
     if not mount:
         return (path,)
-    return path, normalise(path[len(mount) :] or "/") if path.startswith(mount) else normalise(mount + path)
+    mount = normalise(mount)
+    is_below = path == mount or path.startswith(mount + "/")
+    return path, (path[len(mount) :] or "/") if is_below else mount + path
 
 
 def _names_of_path(path: str) -> Iterator[str]:
@@ -92,12 +95,24 @@ def _path_on_host(reference: str, path: str, host: str) -> list[str]:
 
 
 def names_to_invalidate(path: str | None, prefix: str | None, tag: str | None) -> Names:
-    """Return the names that a call to `invalidate` means: everything, if nothing is given."""
+    """Return the names that a call to `invalidate` means: everything, if nothing is given.
+
+    Raises:
+        LaunchKitError: for a path or prefix that does not begin with a slash.
+    """
     names = []
     if path is not None:
-        names.append(f"path:{normalise(path)}")
+        names += [f"path:{one}" for one in _spellings(path)]
     if prefix is not None:
-        names.append(f"below:{normalise(prefix.removesuffix('*'))}")
+        names += [f"below:{one}" for one in _spellings(prefix.removesuffix("*"))]
     if tag is not None:
         names.append(f"tag:{tag}")
     return tuple(names) or (EVERYTHING,)
+
+
+def _spellings(path: str) -> tuple[str, ...]:
+    """Return a path as it is and decoded: frameworks give either, and neither has a query."""
+    path = path.partition("?")[0]
+    if not path.startswith("/"):
+        raise LaunchKitError(f"{path!r} cannot be invalidated: a path begins with a slash, like /items/1.")
+    return tuple(dict.fromkeys((normalise(path), normalise(unquote(path)))))

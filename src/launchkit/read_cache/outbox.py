@@ -105,7 +105,10 @@ class Outbox:
     def _wake(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._serve, name="launchkit-cache-outbox", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError:  # no more threads, or the interpreter is ending: whoever comes next tries again
+                self._thread = None
         self._changed.notify_all()
 
     def _serve(self) -> None:
@@ -141,6 +144,8 @@ class Outbox:
 
     def _send_record(self) -> None:
         with self._changed:
+            if not self._records:  # the thread after this one was faster
+                return
             size, send = self._records.popleft()
         try:
             send()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from launchkit.pipeline.effects import CacheKey, StoredResponse
-from launchkit.pipeline.exchange import Note
+from launchkit.pipeline.exchange import Note, RequestHeaders
 from launchkit.read_cache.bypass import Bypass
 from launchkit.read_cache.flights import Flight
 from launchkit.read_cache.tee import Tee
@@ -20,6 +20,8 @@ class Passage:
     """What Cache-Status will say, after the name of the cache."""
     key: CacheKey | None = None
     """Where the response may be stored, or None if nowhere."""
+    received: RequestHeaders | None = None
+    """The request headers as they were before the app could change them."""
     moment: object = None
     """When the store was asked, in its own terms."""
     bypass: Bypass | None = None

@@ -33,14 +33,14 @@ from launchkit.read_cache.validation import for_this_client, updated
 UNCACHEABLE_SECONDS: Final = 60.0
 """Seconds for which requests do not wait for what could not be stored."""
 TOO_LARGE_SECONDS: Final = 3600.0
-"""The same where it was too large, which few responses cease to be."""
+"""The same where it has announced that it is too large, which few responses cease to be."""
 FAILING_SECONDS: Final = 5.0
 """Seconds for which a stale response is given without another try, after the app has failed."""
 
 FAILURES: Final = frozenset({500, 502, 503, 504})
 """What counts as an error for `stale-if-error` (RFC 5861 section 4)."""
 
-_PASSING: Final = frozenset({206, 304, *range(500, 600)})
+_PASSING: Final = frozenset({206, 304, 400, 401, 403, 412, 416, 429, *range(500, 600)})
 """Statuses that say nothing about whether the next response can be stored."""
 
 
@@ -58,6 +58,13 @@ class Shared:
     vary: KnownVary = field(default_factory=KnownVary)
     uncacheable: RecentKeys = field(default_factory=RecentKeys)
     failing: RecentKeys = field(default_factory=RecentKeys)
+
+    def begin_process(self, room: int) -> None:
+        """Start over in the child of a fork: what is under way is the parent's, and so may the locks be."""
+        self.tally.begin_process()
+        self.flights.begin_process()
+        self.vary, self.uncacheable, self.failing = KnownVary(), RecentKeys(), RecentKeys()
+        self.room = Room(room)
 
 
 class PassingResponses(Interceptor):
@@ -116,7 +123,8 @@ class PassingResponses(Interceptor):
         else:
             if storage is not None:
                 detail = b"; detail=" + storage.encode()
-            self._give_up(exchange, passage, storage)
+            is_large = storage is Unstorable.TOO_LARGE  # as it announces itself
+            self._give_up(exchange, passage, storage, TOO_LARGE_SECONDS if is_large else UNCACHEABLE_SECONDS)
             if self._is_to_be_kept_private(exchange, personal=personal):
                 forbid_sharing(exchange)
         if passage.status.startswith(b"fwd=bypass"):
@@ -134,12 +142,13 @@ class PassingResponses(Interceptor):
         headers = exchange.response_headers
         return storage_of(exchange.status, headers, self._terms, self._unix_now(), personal=personal)
 
-    def _give_up(self, exchange: Exchange, passage: Passage, reason: Unstorable | None) -> None:
+    def _give_up(
+        self, exchange: Exchange, passage: Passage, reason: Unstorable | None, seconds: float = UNCACHEABLE_SECONDS
+    ) -> None:
         """Let the others go on: nothing of this response will be stored."""
         if reason is not None and passage.bypass is None:
             self._tally.unstorable(reason)
         if passage.key is not None and passage.bypass is None and exchange.status not in _PASSING:
-            seconds = TOO_LARGE_SECONDS if reason is Unstorable.TOO_LARGE else UNCACHEABLE_SECONDS
             self._shared.uncacheable.add(passage.key, self._now() + seconds)
         self._land(passage)
 
@@ -150,7 +159,7 @@ class PassingResponses(Interceptor):
         self._end_tee(passage)
         if not isinstance(storage, Storage):
             return storage
-        tee = Tee.of(exchange, storage, self._now(), self._max_body, self._shared.room)
+        tee = Tee.of(exchange, passage.received or exchange, storage, self._now(), self._max_body, self._shared.room)
         if tee.is_too_large:
             return Unstorable.TOO_LARGE
         passage.tee = tee

@@ -100,6 +100,10 @@ class TieredResponses(InstantResponseStore):
         """How many records Redis did not get because it was full, down or too slow."""
         return self._outbox.dropped
 
+    def start(self) -> None:
+        """Begin to listen to what others invalidate; the first look-up does so too."""
+        self._subscription.start()
+
     def moment(self) -> Moment:
         """Return the moment of a look-up in memory alone: what is stored with it does not go to Redis."""
         return self._marks.moment(), None
@@ -201,6 +205,8 @@ class TieredResponses(InstantResponseStore):
         data = b"%b %b\n%b" % (sequence, places, encode(record, self._clock))
         field = b"".join(map(_digest, response.varied))
         keys = (self._book, self._prefix + _digest_of_key(key))
+        if life <= 0:
+            return
         answer = self._connections.run(STORE, keys, (b",".join(response.vary), field, data, life, MAX_VARIANTS))
         if answer == b"full":
             raise StoreDown("Redis is full")

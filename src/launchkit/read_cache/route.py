@@ -115,24 +115,25 @@ class CachedRoute(PassingResponses):
         if stored is not None and self._is_failing(key, stored, now):
             return self._answer(exchange, asked, stored, now, "failed")
         if exchange.method != "GET" or exchange.header(b"range") is not None:
-            self._forward(exchange, Passage(b"fwd=miss", self._storable(exchange, key), moment))
+            self._forward(exchange, Passage(b"fwd=miss", self._storable(exchange, key), moment=moment))
             return None
-        passage = Passage(b"", key, moment, stale=stored)
-        if not self._is_worth_waiting_for(key, stored, now):
-            self._send_on(exchange, asked, passage)
-            return None
+        passage = Passage(b"", key, moment=moment, stale=stored)
         flights, flight_key = self._shared.flights, self._flight_key(exchange, key)
         if stored is not None and now < stored.stale_until:
             passage.flight = flights.begin(flight_key)
             if passage.flight is None:
                 return self._answer(exchange, asked, stored, now, "stale")
             return self._take_off(exchange, asked, key, passage)
+        if not self._is_worth_waiting_for(key, stored, now):
+            self._send_on(exchange, asked, passage)
+            return None
         flight, leads = flights.join(flight_key, again=followed is not None)
         if leads:
             passage.flight = flight
             return self._take_off(exchange, asked, key, passage)
-        if now >= deadline or (followed is not None and not followed.ended):
+        if now >= deadline:
             self._shared.uncacheable.add(key, now + UNCACHEABLE_SECONDS)  # nobody is to wait in vain again
+        if now >= deadline or (followed is not None and not followed.ended):
             self._send_on(exchange, asked, passage)
             return None
         return flight
@@ -174,7 +175,7 @@ class CachedRoute(PassingResponses):
         stored, now = found.response, self._now()
         if stored is not None and stored.is_public and now < stored.fresh_until:
             return self._answer(exchange, asked, stored, now, "hits")
-        passage = Passage(b"", self._storable(exchange, key), found.moment, bypass)
+        passage = Passage(b"", self._storable(exchange, key), moment=found.moment, bypass=bypass)
         self._go_past(exchange, passage, bypass)
         return None
 
@@ -201,12 +202,14 @@ class CachedRoute(PassingResponses):
     def _go_past(self, exchange: Exchange, passage: Passage, bypass: Bypass) -> None:
         self._tally.bypass(bypass)
         passage.status = b"fwd=bypass; detail=" + bypass.encode()
+        passage.received = exchange.headers_as_received()
         PASSAGE.put(exchange, passage)
         if self._public:
             exchange.hide_request_headers(HIDEABLE)
 
     def _forward(self, exchange: Exchange, passage: Passage) -> None:
         exchange.cache = "miss"
+        passage.received = exchange.headers_as_received()
         PASSAGE.put(exchange, passage)
         if self._public:
             exchange.hide_request_headers(HIDEABLE)

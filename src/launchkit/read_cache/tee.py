@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from launchkit.pipeline.effects import StoredResponse
-from launchkit.pipeline.exchange import Exchange, Header
+from launchkit.pipeline.exchange import Exchange, Header, RequestHeaders
 from launchkit.read_cache.storing import Storage
 from launchkit.read_cache.variants import varied_by
 
@@ -84,7 +84,7 @@ class Tee:
     _size: int = 0
 
     @staticmethod
-    def of(exchange: Exchange, storage: Storage, now: float, limit: int, room: Room) -> Tee:
+    def of(exchange: Exchange, received: RequestHeaders, storage: Storage, now: float, limit: int, room: Room) -> Tee:
         """Return a tee for the response that starts now."""
         headers = exchange.response_headers
         return Tee(
@@ -92,7 +92,7 @@ class Tee:
             headers=headers_to_store(headers),
             lengths=frozenset(value.strip() for name, value in headers if name.lower() == b"content-length"),
             storage=storage,
-            varied=varied_by(exchange, storage.vary),
+            varied=varied_by(received, storage.vary),
             now=now,
             limit=limit,
             room=room,

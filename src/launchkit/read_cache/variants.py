@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from launchkit.pipeline.effects import StoredResponse
-from launchkit.pipeline.exchange import Exchange
+from launchkit.pipeline.exchange import Exchange, RequestHeaders
 
 MAX_VARIANTS: Final = 16
 """Variants that are kept under one key, the newest ones."""
@@ -20,9 +20,9 @@ MAX_VARIANTS: Final = 16
 _NEVER_TELL: Final = frozenset({b"authorization", b"cookie"})
 
 
-def varied_by(exchange: Exchange, vary: tuple[bytes, ...]) -> tuple[bytes | None, ...]:
+def varied_by(request: RequestHeaders, vary: tuple[bytes, ...]) -> tuple[bytes | None, ...]:
     """Return the request's values of the headers in `vary`, which are in lower case; None for one that was not sent."""
-    return tuple([None if name in _NEVER_TELL else _joined(exchange.header_values(name)) for name in vary])
+    return tuple([None if name in _NEVER_TELL else _joined(request.header_values(name)) for name in vary])
 
 
 def _joined(values: list[bytes]) -> bytes | None:

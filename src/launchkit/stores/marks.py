@@ -60,12 +60,13 @@ class Marks:
 
     Args:
         clock: only its monotonic time is asked.
+        key: what decides which names share a slot; by default a random one.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, key: bytes | None = None) -> None:
         self._now: Final = clock.monotonic
         self._look_at = math.inf
-        self._table = table_of(array("q", bytes(8 * CELLS)), os.urandom(KEY_BYTES))
+        self._table = table_of(array("q", bytes(8 * CELLS)), key or os.urandom(KEY_BYTES))
 
     def moment(self) -> int:
         """Return what tells a look-up made now from those before and after a mark."""
