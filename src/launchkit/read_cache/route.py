@@ -98,7 +98,7 @@ class CachedRoute(PassingResponses):
             yield from Follow(turn, deadline - self._now())
             followed, found = turn, None
 
-    def _turn(  # all that is known
+    def _turn(
         self,
         exchange: Exchange,
         asked: Asked,
