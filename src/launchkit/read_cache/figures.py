@@ -36,7 +36,7 @@ class CacheFigures:
     invalidations: int
 
 
-_PLAIN: Final = ("hits", "stale", "failed", "collapsed", "misses", "stored", "revalidated", "invalidations")
+_PLAIN: Final[tuple[str, ...]] = ("hits", "stale", "failed", "collapsed", "misses", "stored", "revalidated", "invalidations")
 
 
 class Tally:
@@ -44,7 +44,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts = dict.fromkeys(_PLAIN, 0)
+        self._counts: dict[str, int] = dict.fromkeys(_PLAIN, 0)
         self._bypasses: Counter[Bypass] = Counter()
         self._unstorable: Counter[Unstorable] = Counter()
 
