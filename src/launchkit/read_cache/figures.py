@@ -36,7 +36,16 @@ class CacheFigures:
     invalidations: int
 
 
-_PLAIN: Final[tuple[str, ...]] = ("hits", "stale", "failed", "collapsed", "misses", "stored", "revalidated", "invalidations")
+_PLAIN: Final[tuple[str, ...]] = (
+    "hits",
+    "stale",
+    "failed",
+    "collapsed",
+    "misses",
+    "stored",
+    "revalidated",
+    "invalidations",
+)
 
 
 class Tally:
