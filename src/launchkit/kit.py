@@ -436,7 +436,7 @@ class LaunchKit:
                 self.settings, self._memory, self._marks, self._clock, self._secret_key.derive
             )
             self.cache.use(self._responses or self._memory)
-            if self._responses is not None:
+            if self._responses is not None and len(self._function_caches) > 0:  # pages make it start when they need it
                 self._responses.start()
 
     def _open_limiters(self) -> tuple[Limiter, InstantLimiter | None]:

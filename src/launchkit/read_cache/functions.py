@@ -115,6 +115,9 @@ class FunctionCaches:
         self._invalidate = invalidate or marks.mark
         self._all: list[_Results] = []
 
+    def __len__(self) -> int:
+        return len(self._all)
+
     def begin_process(self) -> None:
         """Start over in the child of a fork, whose locks may be held by threads that it does not have."""
         for results in self._all:

@@ -96,7 +96,7 @@ class MemoryResponses(InstantResponseStore):
         self._lock: Final = threading.Lock()
         self._acquire: Final = self._lock.acquire
         self._release: Final = self._lock.release
-        self._entries: Final[LRUCache[CacheKey, _Entry]] = LRUCache(size, getsizeof=attrgetter("size"))
+        self._entries = _no_entries(size)
         self._hits = self._misses = self._evictions = 0
 
     def fetch_now(self, key: CacheKey, request: Exchange) -> Fetched:
@@ -168,7 +168,7 @@ class MemoryResponses(InstantResponseStore):
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
-            self._entries.clear()
+            self._entries = _no_entries(self._budget)
 
     def figures(self) -> MemoryFigures:
         """Return the counts and the use of memory as of one moment."""
@@ -236,7 +236,7 @@ class MemoryResponses(InstantResponseStore):
                 entries[key] = entry
                 self._evictions += before - len(entries)
         except BaseException:
-            entries.clear()
+            self._entries = _no_entries(self._budget)
             raise
 
 
@@ -258,6 +258,10 @@ def _variant(response: StoredResponse, indexes: tuple[int, ...], moment: int) ->
         kept_until=kept_until,
         size=_VARIANT_BYTES + len(response.body) + fields + varied + len(indexes) * _ITEM_BYTES,
     )
+
+
+def _no_entries(budget: int) -> LRUCache[CacheKey, _Entry]:
+    return LRUCache(budget, getsizeof=attrgetter("size"))
 
 
 def _entry(key: CacheKey, variants: tuple[_Variant, ...], budget: int) -> _Entry:
