@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: what the kit costs. Measures, reports, judges; takes about six minutes.
+"""`python -m benchmarks`: what the kit costs. Measures, reports, judges; takes about nine minutes.
 
 The default is chosen for a million different paths for each protocol on a machine that is not busy; on one that is, the
 rounds end when their time is up and the report says how many there were. `--json` prints one object and nothing else.
@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from benchmarks import caches, flood, in_process, limits, peers, report, server
+from benchmarks import caches, flood, in_process, limits, peers, report, server, webhooks
 from benchmarks.protocols import PROTOCOLS, Asgi
 
 ROUNDS = 50
@@ -65,6 +65,7 @@ def _comparisons(rounds: int) -> Iterator[Any]:
     for framework in peers.FRAMEWORKS:
         yield peers.compare(framework, limited, LIMIT_SECONDS)
     yield from caches.comparisons(rounds)
+    yield from webhooks.comparisons()
 
 
 def _profile(variant: str) -> str:

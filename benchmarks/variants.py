@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks.launched import WEBHOOK_PATH, launched, new_secret
 from benchmarks.protocols import Answer, Call
 from launchkit import LaunchKit
-from launchkit.webhooks.signatures import sign
+from launchkit.testing import sign
 
 ONE_PATH = "plain, one path"
 MANY_PATHS = "plain, a new path each"

@@ -41,6 +41,12 @@ VALIDATED = {
 }
 """What a validated text is called, by its type and validator."""
 
+CHOICES = {
+    get_args(kinds.SchemeChoice)[1]: "a sender's name, `standard`, `hmac`, or an object (keyword argument only)",
+    get_args(kinds.QueueChoice)[1]: "queue (keyword argument only)",
+}
+"""What a value of any type is called, by its validator."""
+
 PLAIN = {"str": "text", "bool": "true or false", "int": "whole number", "float": "number", "Path": "folder"}
 SECRET = "secret"
 
@@ -66,6 +72,8 @@ def type_in_words(annotation: object, metadata: tuple[object, ...] = ()) -> str:
         return f"JSON object: {type_in_words(inner[0])} to {type_in_words(inner[1])}"
     if isinstance(annotation, type) and issubclass(annotation, SecretStr):
         return SECRET
+    if annotation is object:
+        return next(CHOICES[one] for one in metadata if one in CHOICES)
     validators = tuple(one for one in metadata if isinstance(one, AfterValidator))
     word = VALIDATED.get((annotation, *validators)) or PLAIN.get(getattr(annotation, "__name__", ""))
     if word is None:
@@ -96,7 +104,7 @@ def default_in_words(field: FieldInfo) -> str:
 def _value_in_words(value: object) -> str:
     if value is None:
         return "not set"
-    if isinstance(value, tuple | dict) and not value:
+    if isinstance(value, tuple | dict | str) and not value:
         return "empty"
     if isinstance(value, tuple):
         return f"`{','.join(str(item) for item in value)}`"
@@ -106,6 +114,8 @@ def _value_in_words(value: object) -> str:
 def section_of(field: FieldInfo) -> tuple[type[BaseModel], str] | None:
     """Return the model behind a field and what follows the field's name in the path to it, if it has one."""
     annotation = field.annotation
+    if get_origin(annotation) in (Union, types.UnionType):  # a section that may be left out
+        annotation = next(one for one in get_args(annotation) if one is not type(None))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, ""
     if get_origin(annotation) in (dict, Mapping):

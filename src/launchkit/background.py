@@ -18,12 +18,13 @@ T = TypeVar("T")
 
 
 class ThreadPool:
-    """At most `size` daemon threads; work beyond that waits its turn."""
+    """At most `size` daemon threads, besides those whose work was abandoned; work beyond that waits its turn."""
 
     def __init__(self, size: int) -> None:
         self._size: Final = size
-        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[tuple[Future[Any], Callable[[], None]]] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._running: set[Future[Any]] = set()
         self._threads = 0
         self._idle = 0
 
@@ -50,19 +51,41 @@ class ThreadPool:
             if self._idle > 0:
                 self._idle -= 1
             elif self._threads < self._size:
-                self._threads += 1
-                threading.Thread(target=self._serve, name="launchkit-pool", daemon=True).start()
-            self._work.put(run)
+                self._start_thread()
+            self._work.put((future, run))
         return future
+
+    def abandon(self, future: Future[Any]) -> None:
+        """Let nobody wait for this work: what has not begun never will, and what hangs gives its thread's place up.
+
+        The thread itself cannot be stopped: it ends when its work returns, if ever.
+        """
+        if future.cancel():
+            return
+        with self._lock:
+            if future in self._running:
+                self._running.remove(future)
+                self._threads -= 1
+                if not self._work.empty():
+                    self._start_thread()
+
+    def _start_thread(self) -> None:
+        self._threads += 1
+        threading.Thread(target=self._serve, name="launchkit-pool", daemon=True).start()
 
     def _serve(self) -> None:
         while True:
-            work = self._work.get()
-            work()
-            del work  # what came of it is its caller's to keep
+            future, work = self._work.get()
             with self._lock:
+                self._running.add(future)
+            work()
+            with self._lock:
+                if future not in self._running:  # abandoned: its place is another thread's
+                    return
+                self._running.remove(future)
                 if self._work.empty():
                     self._idle += 1
+            del future, work  # what came of it is its caller's to keep
 
 
 class LoopThread:

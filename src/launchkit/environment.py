@@ -133,6 +133,8 @@ def _branch(tree: dict[str, Any], word: str) -> dict[str, Any]:
 
 def _section_of(annotation: object) -> tuple[type[BaseModel], bool] | None:
     """Return the model behind a field, and whether it is a table of such models by name."""
+    if get_origin(annotation) in (Union, UnionType) and not _is_choice(annotation):
+        (annotation,) = set(get_args(annotation)) - {type(None)}
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, False
     if _is_table(annotation):

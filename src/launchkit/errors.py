@@ -62,3 +62,7 @@ class SettingsError(LaunchKitError):
         lines = [f"  {problem.variable}: {problem.message}" for problem in self.problems]
         count = "1 setting needs" if len(lines) == 1 else f"{len(lines)} settings need"
         super().__init__("\n".join([f"{count} attention:", *lines]))
+
+
+class InboxUnavailable(LaunchKitError):
+    """The inbox cannot be used now: what was asked for has not happened."""

@@ -108,6 +108,18 @@ def _check_header_value(text: str) -> str:
     return text
 
 
+def _check_scheme(value: object) -> object:
+    if isinstance(value, str) or callable(getattr(value, "verify", None)):
+        return value
+    raise ValueError("should be a sender's name, standard, hmac, or an object with a method verify")
+
+
+def _check_queue(value: object) -> object:
+    if all(hasattr(value, name) for name in ("runs_tickets", "send", "bind", "warnings")):
+        return value
+    raise ValueError("should be a queue from launchkit.queues, which only code can give: handoff(function), ...")
+
+
 Strings = Annotated[tuple[str, ...], BeforeValidator(split)]
 Paths = Annotated[tuple[Annotated[str, AfterValidator(_check_path)], ...], BeforeValidator(split)]
 SomePaths = Annotated[Paths, Field(min_length=1)]
@@ -128,3 +140,6 @@ Origins = Annotated[tuple[Annotated[str, AfterValidator(_check_origin)], ...], B
 Path1 = Annotated[str, AfterValidator(_check_path)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(gt=0)]
+Days = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+SchemeChoice = Annotated[object, BeforeValidator(_check_scheme)]
+QueueChoice = Annotated[object, BeforeValidator(_check_queue)]

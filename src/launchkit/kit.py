@@ -34,6 +34,7 @@ from launchkit.assembly import (
 )
 from launchkit.background import LoopThread, ThreadPool
 from launchkit.check.selfcheck import SelfCheck
+from launchkit.deliveries import Deliveries, Host
 from launchkit.edge.access import Access
 from launchkit.edge.client import ClientResolver
 from launchkit.edge.exempt import Exempt
@@ -64,10 +65,9 @@ from launchkit.settings import Settings
 from launchkit.timing.endpoint import MetricsEndpoint
 from launchkit.timing.interceptor import Timing
 from launchkit.timing.series import RouteStatistics
-from launchkit.webhooks.delivery import Handler, Handlers
-from launchkit.webhooks.inbox import SqliteInbox
-from launchkit.webhooks.interceptor import Webhooks
-from launchkit.webhooks.worker import Worker
+from launchkit.webhooks.backlog import Depth
+from launchkit.webhooks.delivery import SUBMITTED
+from launchkit.webhooks.handlers import Handler
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -81,12 +81,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 HandlerT = TypeVar("HandlerT", bound=Handler)
 CheckT = TypeVar("CheckT", bound=Callable[[], object])
+DepthT = TypeVar("DepthT", bound=Callable[[], Depth])
 
 logger = logging.getLogger("launchkit")
 
 HANDLER_THREADS = 8
 CHECK_THREADS = 4
-"""Threads for the app's sync webhook handlers and health checks in each process; neither holds up the other."""
+"""Threads for the app's sync webhook handlers, at least, and health checks in each process; neither holds up the
+other."""
 
 STOP_SECONDS = 7.0
 """How long stopping may take: the worker gives handlers three seconds, then releases their deliveries."""
@@ -114,7 +116,6 @@ class LaunchKit:
         self._trusted_proxies = trusted_proxies(settings)
         self._client = ClientResolver(self._trusted_proxies, production=settings.environment == "production")
         self._access = Access(settings.token, self._client, development=settings.in_development)
-        self._handlers = Handlers()
         self._around_handler: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
         self._app_routes: Callable[[], Iterable[AppRoute]] = tuple
         self.redaction = redactor(settings)
@@ -130,7 +131,7 @@ class LaunchKit:
             is_https=self._client.is_https,
             key_for=self._secret_key.derive,
             report=self._failures.report,
-            exempt=lambda: self.webhooks.patterns,
+            exempt=lambda: self._deliveries.intakes.patterns,
         )
         self._marks = marks_for(settings, self._clock)
         self._memory = MemoryResponses(settings.read_cache.size, self._clock, self._marks)
@@ -144,16 +145,22 @@ class LaunchKit:
             enabled=settings.read_cache.enabled,
             invalidate=self.cache.invalidate_names,
         )
-        self.webhooks = Webhooks(
-            settings.webhooks, self._clock, self._handlers, self._charge_refused_webhook, self._wake_worker
+        self._deliveries = Deliveries(
+            settings,
+            self._clock,
+            Host(
+                self._charge_refused_webhook, self._run_on_loop, lambda: self._around_handler(), self.health.checks.add
+            ),
         )
-        self.self_check = SelfCheck(settings, self.rate_limit.rules, self.webhooks, self._handlers, self._clock)
+        self.webhooks = self._deliveries.service
+        self.self_check = SelfCheck(
+            settings, self.rate_limit.rules, self._deliveries.intakes, self._deliveries.handlers, self._clock
+        )
         self.self_check.refuse_settings()
         self._local_limiter = MemoryLimiter(self._clock, settings.rate_limit.max_keys)
         self._redis = redis_connections(settings, self._clock)
         if self._redis is not None:
             self.health.checks.add(HealthCheck("redis for limits", redis_check(self._redis), required=False))
-        self._inbox = SqliteInbox(settings.data_dir / "inbox.sqlite3", self._clock)
         self._begin_process()
         self._interceptors()  # tells now what is wrong with settings that only mean something together
         _renew_after_fork(self)
@@ -161,11 +168,11 @@ class LaunchKit:
     def _begin_process(self) -> None:
         """Set what belongs to one process: threads, loops, and what runs on them."""
         self._lock = threading.Lock()
-        self._handler_threads = ThreadPool(HANDLER_THREADS)
+        self._handler_threads = ThreadPool(max(HANDLER_THREADS, self.settings.webhooks.concurrency))
         self._check_threads = ThreadPool(CHECK_THREADS)
         self._loop_thread = LoopThread()
         self._server_loop: asyncio.AbstractEventLoop | None = None
-        self._worker: Worker | None = None
+        self._deliveries.begin_process(self._handler_threads)
         self._limiters: tuple[Limiter, InstantLimiter | None] | None = None
         self._memory = MemoryResponses(self.settings.read_cache.size, self._clock, self._marks)
         self._responses: TieredResponses | None = None
@@ -175,6 +182,7 @@ class LaunchKit:
         self.cache.begin_process()
         self._function_caches.begin_process()
         self._running = False
+        self._has_announced = False
         self.pipeline: Pipeline | None = None
 
     # --- what an app says -------------------------------------------------------------------------------------------
@@ -211,27 +219,40 @@ class LaunchKit:
         """Return any WSGI app with the kit around it."""
         return WsgiAdapter(app, self)
 
-    def webhook(self, source: str, event: str | None = None) -> Callable[[HandlerT], HandlerT]:
+    def webhook(
+        self, source: str, event: str | None = None, *, order_by: str | None = None
+    ) -> Callable[[HandlerT], HandlerT]:
         """Register a function, sync or async, for the deliveries of a source, or for one kind of event.
 
-        It is called with a `Delivery` after the sender has been answered, and again until it returns.
+        It is called with a `Delivery` after the sender has been answered, and again until it returns; see `Retry` and
+        `Discard` for what it may raise.
+
+        Args:
+            source: a sender's name, or `app` for what `kit.webhooks.submit` stores.
+            event: the kind of event; by default every one that has no handler of its own.
+            order_by: a dotted path into the JSON body, like `data.object.customer`: deliveries of the source with the
+                same value there are handled one after the other, in the order in which they came; while one waits for
+                its next attempt, so do those behind it.
 
         Raises:
             LaunchKitError: if there is a handler for that already.
             SettingsError: if the source is neither in the settings nor a sender known by name.
             StartError: in production, if the source has no secret.
         """
-        known = self.settings.webhooks.sources.get(source)
-        if self.settings.environment == "production" and self.settings.webhooks.enabled and known is None:
+        known = source == SUBMITTED or source in self.settings.webhooks.sources
+        if self.settings.environment == "production" and self.settings.webhooks.enabled and not known:
             raise StartError(no_secret(source))
 
         def register(function: HandlerT) -> HandlerT:
-            self._handlers.add(source, event, function)
-            self.webhooks.compile()
+            self._deliveries.add_handler(source, event, function, order_by)
             self._handlers_changed()
             return function
 
         return register
+
+    def complete(self, key: str) -> bool:
+        """Say that a delivery which the app's own queue has carried is done; see `Webhooks.complete`."""
+        return self.webhooks.complete(key)
 
     def health_check(self, name: str, *, required: bool = True) -> Callable[[CheckT], CheckT]:
         """Register a function, sync or async, that raises or returns False when something the app needs is down.
@@ -246,6 +267,22 @@ class LaunchKit:
 
         def register(function: CheckT) -> CheckT:
             self.health.checks.add(HealthCheck(name, function, required))
+            return function
+
+        return register
+
+    def queue_depth(self, name: str) -> Callable[[DepthT], DepthT]:
+        """Register a function that says how much waits in a queue of the app's own, for health and `/metrics`.
+
+        It returns how many wait, and for how many seconds the oldest has, or None if nobody knows. Health warns when
+        that is more than `webhooks.alert_age`.
+
+        Raises:
+            LaunchKitError: if there is a health check of that name.
+        """
+
+        def register(function: DepthT) -> DepthT:
+            self._deliveries.add_queue(name, function)
             return function
 
         return register
@@ -307,9 +344,12 @@ class LaunchKit:
             pipeline = self.pipeline
             if pipeline is None:
                 pipeline = self.pipeline = self._assemble()
-                self._announce()
+                if not self._has_announced:
+                    self._has_announced = True
+                    self._announce()
             if self._server_loop is not None and self._server_loop.is_closed():  # ended without a shutdown
-                self._running, self._worker = False, None
+                self._running = False
+                self._deliveries.forget()
             if not self._running:
                 self._running = True
                 self._server_loop = server_loop
@@ -319,7 +359,7 @@ class LaunchKit:
     def _start_background(self) -> None:
         try:
             self.health.start()
-            self._start_worker()
+            self._deliveries.start()
             atexit.register(self.stop)
         except Exception as error:  # noqa: BLE001  # an app that cannot have a worker is still an app
             self._failures.report("starting", error)
@@ -330,28 +370,26 @@ class LaunchKit:
             if self.pipeline is not None:
                 self.pipeline = self._assemble()
             if self._running:
-                self._start_worker()
+                self._deliveries.start()
 
-    def _start_worker(self) -> None:
-        open_sources = self._handlers.sources - self.webhooks.closed.keys()
-        if self._worker is not None or not open_sources:
-            return
-        self._worker = Worker(
-            self._inbox,
-            self._handlers,
-            self.settings.webhooks,
-            self._clock,
-            self._run_handler,
-            self._around_handler,
-        )
-        self._run_on_loop(self._worker.run())
+    async def work(self) -> None:
+        """Handle deliveries, and nothing else, until cancelled: what `launchkit worker` does.
+
+        Raises:
+            LaunchKitError: if no source that has a secret has a handler.
+        """
+        self._server_loop = asyncio.get_running_loop()
+        try:
+            await self._deliveries.work()
+        finally:
+            await asyncio.to_thread(self._close)
 
     def stop(self) -> None:
         """Stop the background work of this process; deliveries under way are given back. Never raises.
 
         Not for use on the event loop that the kit was started on: `astop` is.
         """
-        stopping = self._stop_worker()
+        stopping = self._stop_deliveries()
         if stopping is not None:
             with contextlib.suppress(Exception):
                 stopping.result(STOP_SECONDS)
@@ -359,7 +397,7 @@ class LaunchKit:
 
     async def astop(self) -> None:
         """Stop from the event loop; see `stop`."""
-        stopping = self._stop_worker()
+        stopping = self._stop_deliveries()
         if stopping is not None:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(STOP_SECONDS):
@@ -372,29 +410,26 @@ class LaunchKit:
                 await self._responses.aclose()
         await asyncio.to_thread(self._close)
 
-    def _stop_worker(self) -> Future[None] | None:
+    def _stop_deliveries(self) -> Future[None] | None:
         with self._lock:
             atexit.unregister(self.stop)
             self._running = False
-            worker, self._worker = self._worker, None
-        if worker is None or (self._server_loop is not None and self._server_loop.is_closed()):
-            return None
-        return self._run_on_loop(worker.stop())
+            self.pipeline = None  # the next request starts all of it again
+        if self._server_loop is not None and self._server_loop.is_closed():
+            self._deliveries.forget()
+        return self._deliveries.stop()
 
     def _close(self) -> None:
+        self._loop_thread.stop()  # first: what ends there may give a lease back
+        self._server_loop = None
         with contextlib.suppress(Exception):
-            self._inbox.close()
+            self._deliveries.close()
         if self._redis is not None:
             with contextlib.suppress(Exception):
                 self._redis.close()
         if self._responses is not None:
             with contextlib.suppress(Exception):
                 self._responses.close()
-        self._loop_thread.stop()
-        self._server_loop = None
-
-    def _run_handler(self, function: Callable[[], T]) -> Future[T]:
-        return self._handler_threads.submit(function)
 
     def _run_check(self, function: Callable[[], T]) -> Future[T]:
         return self._check_threads.submit(function)
@@ -418,7 +453,7 @@ class LaunchKit:
             limiter=limiter,
             local_limiter=self._local_limiter,
             responses=responses,
-            inbox=self._inbox,
+            inbox=self._deliveries.inbox,
             prober=self.health,
             instant_limiter=instant_limiter,
             instant_responses=responses,
@@ -448,7 +483,7 @@ class LaunchKit:
     def _interceptors(self) -> list[Interceptor]:
         """Return what a request goes through, outermost first."""
         settings = self.settings
-        extra = metric_sources(self.rate_limit, self.cache, self._memory, self.webhooks, self._failures)
+        extra = metric_sources(self.rate_limit, self.cache, self._memory, self._deliveries, self._failures)
         release = settings.release
         chain: list[tuple[bool, Interceptor]] = [
             (settings.timing.enabled, self.timing),
@@ -458,11 +493,11 @@ class LaunchKit:
                 SecurityHeaders(settings.edge, self._client, production=settings.environment == "production"),
             ),
             (settings.timing.enabled, MetricsEndpoint(settings.timing, self.timing, self._access, extra)),
-            (settings.health.enabled, Health(settings.health, self.health, self._access, release, self._p95)),
+            (settings.health.enabled, Health(settings.health, self.health, self._access, release, self._details)),
             (settings.edge.enabled, WhoAmI(self._client, self._access)),
             *((settings.edge.enabled, gate) for gate in self._gates()),
             (settings.rate_limit.enabled, self.rate_limit),
-            (True, self.webhooks),
+            (True, self._deliveries.intakes),
             (settings.read_cache.enabled, self.cache),
         ]
         return [interceptor for enabled, interceptor in chain if enabled]
@@ -473,18 +508,25 @@ class LaunchKit:
         return gates(
             self.settings.edge,
             self._client,
-            Exempt(probes, lambda: self.webhooks.patterns),
+            Exempt(probes, lambda: self._deliveries.intakes.patterns),
             production=self.settings.environment == "production",
             trusts_proxies=bool(self._trusted_proxies),
         )
 
-    def _p95(self) -> dict[str, object]:
-        return {"p95_seconds": {_label_of(figures): figures.p95 for figures in self.timing.routes()[:20]}}
+    def _details(self) -> dict[str, object]:
+        """Return the figures that health shows."""
+        details: dict[str, object] = {
+            "p95_seconds": {_label_of(figures): figures.p95 for figures in self.timing.routes()[:20]}
+        }
+        webhooks = self._deliveries.details()
+        if webhooks:
+            details["webhooks"] = webhooks
+        return details
 
     def _announce(self) -> None:
         try:
             lines = startup_lines(
-                self.settings, self.rate_limit.rules, self.webhooks, self._app_routes(), self._counted_in()
+                self.settings, self.rate_limit.rules, self._deliveries.intakes, self._app_routes(), self._counted_in()
             )
             sys.stderr.write("\n".join(lines) + "\n")
             self.self_check.log()
@@ -501,11 +543,6 @@ class LaunchKit:
         if self.settings.rate_limit.enabled:
             return (yield from self.rate_limit.charge_refused_webhook(exchange))
         return None
-
-    def _wake_worker(self) -> None:
-        worker = self._worker
-        if worker is not None:
-            worker.wake()
 
 
 def _label_of(figures: RouteStatistics) -> str:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from launchkit.deliveries import Deliveries
 from launchkit.pipeline.pipeline import Failures
 from launchkit.rate_limit.interceptor import RateLimit
 from launchkit.read_cache.interceptor import ReadCache
 from launchkit.read_cache.memory import MemoryResponses
 from launchkit.timing.prometheus import Metric, MetricSource
-from launchkit.webhooks.interceptor import Webhooks
+from launchkit.webhooks.backlog import WatchedQueue
+from launchkit.webhooks.figures import Counts
+from launchkit.webhooks.inbox.archive import Backlog
 
 
 def sources(
-    rate_limit: RateLimit, cache: ReadCache, responses: MemoryResponses, webhooks: Webhooks, failures: Failures
+    rate_limit: RateLimit,
+    cache: ReadCache,
+    responses: MemoryResponses,
+    deliveries: Deliveries,
+    failures: Failures,
 ) -> tuple[MetricSource, ...]:
     """Return where `/metrics` asks for what is not a duration."""
     return (
@@ -22,7 +29,9 @@ def sources(
         lambda: _rate_limits(rate_limit),
         lambda: _read_cache(cache),
         lambda: _responses(responses),
-        lambda: _webhooks(webhooks),
+        lambda: _webhooks(deliveries.intakes.counts),
+        lambda: _inbox(deliveries.waiting()),
+        lambda: _queues(deliveries.queues),
         lambda: _failures(failures),
     )
 
@@ -73,10 +82,44 @@ def _responses(responses: MemoryResponses) -> Iterator[Metric]:
     yield Metric("launchkit_cache_evictions_total", "counter", "Responses put out for others.", {}, figures.evictions)
 
 
-def _webhooks(webhooks: Webhooks) -> Iterator[Metric]:
-    for (source, outcome), count in sorted(webhooks.counts.read().items()):
+def _webhooks(counts: Counts) -> Iterator[Metric]:
+    for (source, outcome), count in sorted(counts.read().items()):
         labels = {"source": source, "outcome": outcome}
-        yield Metric("launchkit_webhooks_total", "counter", "Deliveries that came in.", labels, count)
+        yield Metric("launchkit_webhooks_total", "counter", "Deliveries, and what became of them.", labels, count)
+    text = "How long handlers took."
+    for source, (seconds, _) in sorted(counts.read_seconds().items()):
+        yield Metric("launchkit_webhook_handler_seconds_sum", "counter", text, {"source": source}, seconds)
+    for source, (_, count) in sorted(counts.read_seconds().items()):
+        yield Metric("launchkit_webhook_handler_seconds_count", "counter", text, {"source": source}, count)
+
+
+def _inbox(waiting: tuple[Backlog, float] | None) -> Iterator[Metric]:
+    """Of the whole inbox: every process and machine that uses it says the same."""
+    if waiting is None:
+        return
+    backlog, age = waiting
+    for state, count in (
+        ("pending", backlog.pending),
+        ("leased", backlog.leased),
+        ("retrying", backlog.retrying),
+        ("dead", backlog.dead),
+    ):
+        yield Metric("launchkit_webhooks_inbox", "gauge", "Deliveries in the inbox.", {"state": state}, count)
+    yield Metric(
+        "launchkit_webhooks_oldest_seconds", "gauge", "For how long the longest overdue delivery has waited.", {}, age
+    )
+
+
+def _queues(watched: Sequence[WatchedQueue]) -> Iterator[Metric]:
+    known = [(queue.name, *queue.latest) for queue in watched if queue.latest is not None]
+    for name, depth, _ in known:
+        yield Metric(
+            "launchkit_queue_depth", "gauge", "What waits in a queue of the app's own.", {"queue": name}, depth
+        )
+    for name, _, age in known:
+        if age is not None:
+            text = "For how long the oldest in a queue of the app's own has waited."
+            yield Metric("launchkit_queue_oldest_seconds", "gauge", text, {"queue": name}, age)
 
 
 def _failures(failures: Failures) -> Iterator[Metric]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -23,6 +24,12 @@ def no_secret(source: str) -> str:
 def secrets_variable(source: str) -> str:
     """Return the variable that a webhook source's secrets are read from."""
     return f"{PREFIX}WEBHOOKS__SOURCES__{source.upper()}__SECRETS"
+
+
+def under_gevent() -> bool:
+    """Tell whether gevent has put its own threads in place of the system's: no event loop can run beside them."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
 def is_ephemeral(settings: Settings) -> bool:

@@ -10,7 +10,7 @@ from launchkit.environment import PREFIX
 from launchkit.place import no_secret
 from launchkit.rate_limit.rules import Rule
 from launchkit.settings import Settings
-from launchkit.webhooks.interceptor import Webhooks
+from launchkit.webhooks.interceptor import Intakes
 
 LONGEST = 12
 
@@ -18,7 +18,7 @@ LONGEST = 12
 def startup_lines(
     settings: Settings,
     rules: Iterable[Rule],
-    webhooks: Webhooks,
+    webhooks: Intakes,
     routes: Iterable[tuple[frozenset[str], str]],
     counted_in: str = "each process",
 ) -> list[str]:
@@ -37,7 +37,7 @@ def startup_lines(
 
 
 def _missing(
-    settings: Settings, rules: list[Rule], webhooks: Webhooks, routes: list[tuple[frozenset[str], str]]
+    settings: Settings, rules: list[Rule], webhooks: Intakes, routes: list[tuple[frozenset[str], str]]
 ) -> Iterator[str]:
     if settings.rate_limit.enabled:
         limited = [pattern for rule in rules for pattern in rule.patterns]
@@ -45,7 +45,7 @@ def _missing(
             yield f"POST {path} has no limit: set {setting}"
 
 
-def _on(settings: Settings, rules: list[Rule], webhooks: Webhooks, counted_in: str) -> Iterator[str]:
+def _on(settings: Settings, rules: list[Rule], webhooks: Intakes, counted_in: str) -> Iterator[str]:
     always = [
         name
         for name, enabled in (
@@ -66,14 +66,15 @@ def _on(settings: Settings, rules: list[Rule], webhooks: Webhooks, counted_in: s
         )
     taken_in = [f"{name} at {path}" for name, path in webhooks.sources.items() if name not in webhooks.closed]
     if taken_in:
-        yield f"webhooks, stored in {settings.data_dir}: {', '.join(taken_in)}"
+        place = settings.data_dir if settings.database_url is None else "PostgreSQL"
+        yield f"webhooks, stored in {place}: {', '.join(taken_in)}"
 
 
 def _rule(rule: Rule) -> str:
     return f"{rule.name} {' '.join(pattern.text for pattern in rule.patterns)}"
 
 
-def _off(settings: Settings, webhooks: Webhooks) -> Iterator[str]:
+def _off(settings: Settings, webhooks: Intakes) -> Iterator[str]:
     features = ("timing", "health", "redaction", "edge", "rate_limit", "read_cache", "webhooks")
     disabled = [name for name in features if not getattr(settings, name).enabled]
     if disabled:

@@ -28,6 +28,7 @@ from launchkit.environment import PREFIX, EnvironmentSource, aliases_of, problem
 from launchkit.errors import Problem, SettingsError
 from launchkit.fields import (
     Bytes,
+    Days,
     HeaderName,
     HeaderNames,
     HeaderValue,
@@ -39,6 +40,8 @@ from launchkit.fields import (
     Path1,
     Paths,
     Patterns,
+    QueueChoice,
+    SchemeChoice,
     Seconds,
     Secret,
     Secrets,
@@ -349,19 +352,52 @@ class HealthSettings(Feature):
     """Seconds after start in which failing checks do not fail readiness."""
 
 
+class HmacSettings(Section):
+    """How a sender signs that LaunchKit does not know by name: an HMAC of the body, or of more than that (RFC 2104)."""
+
+    header: HeaderName
+    """The request header with the signature."""
+    algorithm: Literal["sha256", "sha384", "sha512", "sha1"] = "sha256"
+    """The hash."""
+    encoding: Literal["hex", "base64"] = "hex"
+    """How the signature is written."""
+    prefix: str = ""
+    """What stands before it, like `sha256=`."""
+    template: str = "{body}"
+    """What is signed, put together from `{body}`, `{timestamp}`, `{id}` and `{url}`, like `{timestamp}.{body}`."""
+    timestamp_header: HeaderName | None = None
+    """The request header with the time, in seconds since 1970."""
+    id_header: HeaderName | None = None
+    """The request header with the delivery's id; without it and `id_field`, the body tells repeats."""
+    id_field: str | None = None
+    """Where the JSON body has the delivery's id: a dotted path like `data.id`."""
+    event_header: HeaderName | None = None
+    """The request header that names the kind of event."""
+    event_field: str | None = None
+    """Where the JSON body names the kind of event: a dotted path like `type`."""
+
+
 class WebhookSource(Section):
     """One sender of webhooks."""
 
     path: Path1 | None = None
     """Where it posts; `/webhooks/<name>` by default."""
-    scheme: Literal["stripe", "standard"] | None = None
-    """How it signs: `stripe`, or `standard` for Standard Webhooks; by default read off the source's name."""
+    scheme: SchemeChoice | None = None
+    """How it signs: the name of a sender, `standard` for Standard Webhooks, `hmac` for what `hmac` describes, or an
+    object of the app's own with a method `verify`; by default read off the source's name."""
+    hmac: HmacSettings | None = None
+    """What a sender signs that has no scheme of its own here."""
     secrets: Secrets = ()
     """Signing secrets; several while one is being replaced."""
+    verify_token: Secret | None = None
+    """What Meta was told to send when it makes sure of the address."""
     tolerance: Seconds = 300
     """Seconds by which the signed time may differ from ours, either way, at receipt."""
     max_body: Bytes = 1_000_000
     """Bytes; larger deliveries are answered with 413."""
+    redelivers: bool | None = None
+    """Whether the sender sends again what is answered with 503; for those that do not, room is kept. By default what is
+    known of the sender."""
 
 
 class WebhookSettings(Feature):
@@ -369,6 +405,10 @@ class WebhookSettings(Feature):
 
     sources: dict[str, WebhookSource] = {}
     """Senders, by name."""
+    in_app: bool = True
+    """Whether the app's own processes handle deliveries; false leaves them to `launchkit worker`."""
+    queue: QueueChoice | None = None
+    """The queue that handles deliveries in place of LaunchKit's workers: one from `launchkit.queues`."""
     retry_delays: Annotated[tuple[Seconds, ...], BeforeValidator(split)] = (5, 30, 120, 600, 3600, 10800, 28800, 86400)
     """Seconds before each further attempt (with jitter); after the last one the delivery is a dead letter."""
     handler_timeout: Seconds = 900
@@ -377,6 +417,25 @@ class WebhookSettings(Feature):
     """Seconds without a sign of life after which another worker takes a delivery up."""
     concurrency: Annotated[int, Field(ge=1, le=100)] = 4
     """Deliveries that one process handles at a time."""
+    max_pending: Annotated[int, Field(ge=10)] = 100_000
+    """Deliveries that may wait; further ones are answered with 503. The last tenth is kept for senders that never send
+    again."""
+    min_free: Annotated[int, Field(ge=0)] = 50_000_000
+    """Bytes that the disk of `data_dir` has to have left; below that, deliveries are answered with 503."""
+    alert_age: Seconds = 300
+    """Seconds that a delivery may be overdue before health warns."""
+    keep_bodies: Days = 7
+    """Days for which bodies and headers are kept after receipt, once their deliveries are done."""
+    keep_dead: Days = 30
+    """Days for which those of dead letters are kept."""
+    keep_keys: Days = 90
+    """Days for which repeats are known; at least as long as anything is kept of the delivery."""
+
+    @model_validator(mode="after")
+    def _keys_outlive_the_rest(self) -> Self:
+        if self.keep_keys < max(self.keep_bodies, self.keep_dead):
+            raise ValueError("keep_keys should be no less than keep_bodies and keep_dead")
+        return self
 
 
 Environment = Literal["development", "test", "production"]
@@ -415,6 +474,9 @@ class Settings(BaseSettings):
     secret_key: Secret | None = None
     """What accounts are hashed and cookies signed with; by default made once and kept in `data_dir`. Several machines
     need the same."""
+    database_url: Secret | None = None
+    """PostgreSQL for webhooks that several machines take in and handle, as `postgresql://...`; by default they are kept
+    in a file in `data_dir`."""
     redis_url: Secret | None = None
     """Redis or Valkey for limits and cached responses that several machines share."""
     trusted_proxies: Networks = ()

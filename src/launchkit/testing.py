@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from launchkit.webhooks.signatures import sign
+from launchkit.webhooks.schemes.providers import sign
 
 __all__ = ["FrozenClock", "sign"]
 

@@ -17,7 +17,10 @@ from launchkit.pipeline.interceptor import Interceptor, Planner
 from launchkit.pipeline.pipeline import Failures, Pipeline
 from launchkit.rate_limit.memory import MemoryLimiter
 from launchkit.settings import HealthSettings
-from launchkit.webhooks.inbox import SqliteInbox
+from launchkit.webhooks.inbox.inbox import Inbox
+from launchkit.webhooks.inbox.room import Room
+from launchkit.webhooks.inbox.sqlite import SqliteDatabase
+from launchkit.webhooks.inbox.writer import Writer
 
 
 def _nowhere(*_: object) -> Any:
@@ -31,7 +34,11 @@ class PipelineHost:
         self.world = World()
         self.failures = Failures()
         limiter = MemoryLimiter(self.world.clock, 1_000)
-        self.inbox = SqliteInbox(folder / "inbox.sqlite3", self.world.clock)
+        path = folder / "inbox.sqlite3"
+        self.inbox = Inbox(
+            Writer(str(path), lambda: SqliteDatabase(path, self.world.clock)),
+            Room(1_000, 0, lambda: None, self.world.clock.monotonic),
+        )
         backends = Backends(
             limiter=limiter,
             local_limiter=limiter,

@@ -150,6 +150,78 @@ def test_many_callers_at_once_lose_no_work() -> None:
     assert sorted(done) == [(number, item) for number in range(8) for item in range(100)]
 
 
+def test_abandoned_work_gives_its_place_up() -> None:
+    """Work that hangs in every thread does not stop what comes after it, waiting already or not."""
+    pool = ThreadPool(2)
+    gate, began = threading.Event(), threading.Barrier(3)
+    hanging = [pool.submit(lambda: (began.wait(WAIT), gate.wait(6 * WAIT))) for _ in range(2)]
+    began.wait(WAIT)
+    waiting = pool.submit(lambda: "waiting")
+    pool.abandon(hanging[0])
+    assert waiting.result(WAIT) == "waiting"
+    pool.abandon(hanging[1])
+    assert [pool.submit(lambda: "later").result(WAIT) for _ in range(5)] == ["later"] * 5
+    gate.set()
+    assert all(future.result(WAIT) for future in hanging)
+
+
+def test_no_more_threads_than_its_size_work_besides_abandoned_ones() -> None:
+    """A thread that was abandoned ends with its work, and its place is another's once: the size stays what it was."""
+    pool = ThreadPool(1)
+    gate, began = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def hang() -> None:
+        threads.append(threading.current_thread())
+        began.set()
+        gate.wait(WAIT)
+
+    hanging = pool.submit(hang)
+    assert began.wait(WAIT)
+    for _ in range(3):
+        pool.abandon(hanging)
+    gate.set()
+    hanging.result(WAIT)
+    threads[0].join(WAIT)
+    assert not threads[0].is_alive()
+    running, most = 0, 0
+
+    def work() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        threads.append(threading.current_thread())
+        running -= 1
+
+    for future in [pool.submit(work) for _ in range(200)]:
+        future.result(WAIT)
+    assert most == 1
+    assert len(set(threads)) == 2
+
+
+def test_abandoned_work_that_has_not_begun_never_will() -> None:
+    """Nobody waits for it any more; what comes after it runs."""
+    pool = ThreadPool(1)
+    gate, ran = threading.Event(), list[str]()
+    first = pool.submit(lambda: gate.wait(WAIT))
+    second = pool.submit(lambda: ran.append("second"))
+    third = pool.submit(lambda: ran.append("third"))
+    pool.abandon(second)
+    gate.set()
+    third.result(WAIT)
+    assert (second.cancelled(), first.result(WAIT), ran) == (True, True, ["third"])
+
+
+def test_abandoning_what_is_done_changes_nothing() -> None:
+    """Its thread is at other work or idle, and remains the only one."""
+    pool = ThreadPool(1)
+    first = pool.submit(threading.get_ident)
+    ident = first.result(WAIT)
+    assert pool.submit(threading.get_ident).result(WAIT) == ident  # so that the first is put away
+    pool.abandon(first)
+    assert pool.submit(threading.get_ident).result(WAIT) == ident
+
+
 async def whereabouts() -> tuple[int, asyncio.AbstractEventLoop]:
     return threading.get_ident(), asyncio.get_running_loop()
 

@@ -15,7 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from launchkit.adapters.flask import QuietReading
 from launchkit.adapters.wsgi_input import LimitedInput, RejoinedInput
 from launchkit.pipeline.exchange import EarlyResponse
-from launchkit.webhooks.signatures import sign
+from launchkit.testing import sign
 from tests.support.clients import Reply
 from tests.support.targets import NAMES, Target
 

@@ -543,7 +543,7 @@ def test_deliveries_wait_for_a_process_with_their_handler(make: Callable[..., Ta
     target.request("POST", "/webhooks/other", signed(target, body), body)
     other.wait()
     target.kit.webhook("stripe")(late)
-    target.kit._wake_worker()
+    target.kit._deliveries._wake()
     late.wait()
     assert [delivery.source for delivery in (*other.deliveries, *late.deliveries)] == ["other", "stripe"]
 

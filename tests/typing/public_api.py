@@ -1,5 +1,6 @@
 """The public API as type checkers see it in an app; checked, never run."""
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any, assert_type
 
@@ -10,10 +11,13 @@ from starlette.applications import Starlette
 
 from launchkit import (
     Delivery,
+    Discard,
     Exchange,
     Finding,
+    InboxUnavailable,
     LaunchKit,
     Problem,
+    Retry,
     Settings,
     SettingsError,
     load_settings,
@@ -21,7 +25,9 @@ from launchkit import (
 )
 from launchkit.adapters.asgi import AsgiAdapter
 from launchkit.adapters.wsgi import WsgiAdapter
-from launchkit.testing import FrozenClock
+from launchkit.schemes import Handshake, Message, Refused, Verified, WebhookScheme
+from launchkit.testing import FrozenClock, sign
+from launchkit.webhooks import Filter
 
 
 class AppSettings(BaseModel):
@@ -66,6 +72,47 @@ async def paid(delivery: Delivery) -> None:
 def changed(delivery: Delivery) -> None: ...
 
 
+@kit.webhook("stripe", order_by="data.object.customer")
+def serial(delivery: Delivery) -> None:
+    if not delivery.body:
+        raise Discard("empty")
+    raise Retry(after=60)
+
+
+@kit.webhook("app", "mail")
+async def mail(delivery: Delivery) -> None:
+    assert_type(await kit.webhooks.asubmit("mail", {"to": 1}, key="welcome", delay=5), str)
+    assert_type(await kit.work(), None)
+
+
+@kit.queue_depth("images")
+def images() -> tuple[int, float | None]:
+    return 3, None
+
+
+class OwnScheme:
+    def verify(self, message: Message, secrets: Sequence[bytes]) -> Verified | Refused | Handshake:
+        return Verified("1") if message.body else Refused("missing")
+
+
+own: WebhookScheme = OwnScheme()
+Settings(webhooks={"sources": {"partner": {"scheme": own, "secrets": ["x"]}}})
+
+try:
+    assert_type(kit.webhooks.submit("mail", {"to": 1}), str)
+except InboxUnavailable:
+    assert_type(kit.complete("app:1"), bool)
+
+assert_type(kit.webhooks.replay(Filter(states=("dead",), source="stripe"), limit=5), int)
+assert_type(kit.webhooks.discard(Filter(keys=("stripe:evt_1",)), reason="test"), int)
+for entry in kit.webhooks.list(Filter(event="invoice.paid")):
+    assert_type(entry.key, str)
+shown = kit.webhooks.show("stripe:evt_1")
+if shown is not None and shown.content is not None:
+    assert_type(shown.content.body, bytes)
+assert_type(images(), tuple[int, float | None])
+
+
 @kit.health_check("database", required=False)
 async def database() -> bool:
     return True
@@ -74,6 +121,7 @@ async def database() -> bool:
 assert_type(changed(Delivery("id", "clerk", "", b"", {}, 1, 0.0)), None)
 assert_type(load_settings(AppSettings), tuple[Settings, AppSettings])
 assert_type(request_id, ContextVar[str])
+assert_type(sign("stripe", "whsec_x", b"{}", now=0.0, message_id="1"), dict[str, str])
 
 try:
     Settings()

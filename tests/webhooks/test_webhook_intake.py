@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,19 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.exchanges import WrittenExchange
 from tests.support.performing import acarried_out, carried_out
-from webhook_world import SOURCES, Reader, backends, posted, standard_secret, stripe_secret
+from webhook_world import Reader, Store, backends, done, posted, standard_secret, stripe_secret
 
 from launchkit.errors import LaunchKitError, SettingsError
-from launchkit.pipeline.effects import Body, Enqueue, NewDelivery, ReadBody, Steps, StoreDown
+from launchkit.pipeline.effects import Body, Enqueue, NewDelivery, ReadBody, Steps, StoreDown, StoreFull
 from launchkit.pipeline.exchange import EarlyResponse, Exchange
 from launchkit.pipeline.interceptor import Planner
 from launchkit.settings import WebhookSettings
-from launchkit.testing import FrozenClock
-from launchkit.webhooks.delivery import Handlers
-from launchkit.webhooks.inbox import SqliteInbox
-from launchkit.webhooks.intake import KEPT_HEADERS_SIZE, Intake, kept_headers
-from launchkit.webhooks.interceptor import Webhooks
-from launchkit.webhooks.signatures import sign
+from launchkit.testing import FrozenClock, sign
+from launchkit.webhooks.handlers import Handlers
+from launchkit.webhooks.intake import ALERT_INTERVAL, KEPT_HEADERS_SIZE, Intake, kept_headers
+from launchkit.webhooks.interceptor import Intakes
+from launchkit.webhooks.schemes.scheme import Message, Verified
 
 BODY = b'{"id": "evt_1", "type": "invoice.paid"}'
 SECRET = stripe_secret()
@@ -35,15 +36,15 @@ LIMITED = EarlyResponse(429, b"slow down")
 class Door:
     """A kit's worth of wiring around the interceptor."""
 
-    def __init__(self, clock: FrozenClock | None = None, **settings: object) -> None:
+    def __init__(self, clock: FrozenClock | None = None, public_url: str | None = None, **settings: object) -> None:
         self.clock = clock or FrozenClock()
         self.handlers = Handlers()
         self.limited: EarlyResponse | None = None
         self.charged: list[str] = []
         self.woken = 0
         given = {"sources": {"stripe": {"secrets": [SECRET]}}} | settings
-        self.webhooks = Webhooks(
-            WebhookSettings.model_validate(given), self.clock, self.handlers, self.charge, self.wake
+        self.webhooks = Intakes(
+            WebhookSettings.model_validate(given), self.clock, self.handlers, self.charge, self.wake, public_url
         )
 
     def charge(self, exchange: Exchange) -> Steps[EarlyResponse | None]:
@@ -64,9 +65,16 @@ class Door:
         return cast("Intake", hook.__self__)  # type: ignore[attr-defined]
 
     def steps(self, exchange: Exchange) -> Steps[EarlyResponse | None]:
-        outcome = self.intake().on_request(exchange)
+        outcome = self.intake(exchange.path, exchange.method).on_request(exchange)
         assert not isinstance(outcome, EarlyResponse)
         return outcome
+
+    def answer(self, exchange: Exchange, store: Store, body: bytes) -> EarlyResponse:
+        """Carry a whole request out, in threads' colour."""
+        outcome = self.intake(exchange.path, exchange.method).on_request(exchange)
+        if isinstance(outcome, EarlyResponse):
+            return outcome
+        return cast("EarlyResponse", carried_out(outcome, backends(store.inbox), Reader(body)))
 
 
 def returned(advance: Callable[[], object]) -> EarlyResponse:
@@ -84,17 +92,17 @@ def header(response: EarlyResponse, name: bytes) -> bytes | None:
     return dict(response.headers).get(name)
 
 
-@pytest.fixture
-def inbox(tmp_path: Path) -> Iterator[SqliteInbox]:
-    inbox = SqliteInbox(tmp_path / "inbox.sqlite3", FrozenClock())
-    yield inbox
-    inbox.close()
+@pytest.fixture(name="store")
+def _store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "inbox.sqlite3", FrozenClock())
+    yield store
+    store.close()
 
 
-def carry_out(colour: str, steps: Steps[Any], inbox: Any, body: bytes) -> EarlyResponse | None:
+def carry_out(colour: str, steps: Steps[Any], store: Store, body: bytes) -> EarlyResponse | None:
     if colour == "sync":
-        return carried_out(steps, backends(inbox), Reader(body))
-    return asyncio.run(acarried_out(steps, backends(inbox), Reader(body)))
+        return cast("EarlyResponse", carried_out(steps, backends(store.inbox), Reader(body)))
+    return cast("EarlyResponse", asyncio.run(acarried_out(steps, backends(store.inbox), Reader(body))))
 
 
 def test_a_verified_delivery_is_stored_before_it_is_acknowledged() -> None:
@@ -112,37 +120,37 @@ def test_a_verified_delivery_is_stored_before_it_is_acknowledged() -> None:
 
 
 @pytest.mark.parametrize("colour", ["sync", "async"])
-def test_a_repeat_is_acknowledged_and_not_stored_again(colour: str, inbox: SqliteInbox) -> None:
+def test_a_repeat_is_acknowledged_and_not_stored_again(colour: str, store: Store) -> None:
     """The sender is told that all is well, so that it stops."""
     door = Door()
-    found = [carry_out(colour, door.steps(door.signed()), inbox, BODY) for _ in range(3)]
+    found = [carry_out(colour, door.steps(door.signed()), store, BODY) for _ in range(3)]
     assert [content(response)["status"] for response in found] == ["accepted", "duplicate", "duplicate"]
-    assert (door.woken, inbox.stats().result(10).pending) == (1, 1)
+    assert (door.woken, store.pending()) == (1, 1)
     assert door.webhooks.counts.read() == {("stripe", "accepted"): 1, ("stripe", "duplicate"): 2}
 
 
 @pytest.mark.parametrize("colour", ["sync", "async"])
-def test_what_is_not_verified_is_not_stored(colour: str, inbox: SqliteInbox) -> None:
+def test_what_is_not_verified_is_not_stored(colour: str, store: Store) -> None:
     """One byte of the body changed: 401, without a word more than needed."""
     door = Door()
-    response = carry_out(colour, door.steps(door.signed()), inbox, BODY + b" ")
+    response = carry_out(colour, door.steps(door.signed()), store, BODY + b" ")
     assert response is not None
     assert (response.status, header(response, b"content-type")) == (401, b"application/problem+json")
     assert content(response)["status"] == 401
-    assert inbox.stats().result(10).pending == 0
+    assert store.pending() == 0
     assert (door.charged, door.webhooks.counts.read()) == (["/webhooks/stripe"], {("stripe", "mismatch"): 1})
 
 
 @pytest.mark.parametrize("colour", ["sync", "async"])
-def test_a_store_that_is_down_asks_the_sender_to_come_again(colour: str, inbox: SqliteInbox, tmp_path: Path) -> None:
+def test_a_store_that_is_down_asks_the_sender_to_come_again(colour: str, store: Store, tmp_path: Path) -> None:
     """503 and Retry-After, and the next delivery is taken when the store is back."""
     door = Door()
     (tmp_path / "inbox.sqlite3").mkdir()
-    response = carry_out(colour, door.steps(door.signed()), inbox, BODY)
+    response = carry_out(colour, door.steps(door.signed()), store, BODY)
     assert response is not None
     assert (response.status, header(response, b"retry-after")) == (503, b"30")
     (tmp_path / "inbox.sqlite3").rmdir()
-    assert content(carry_out(colour, door.steps(door.signed()), inbox, BODY)) == {"status": "accepted"}
+    assert content(carry_out(colour, door.steps(door.signed()), store, BODY)) == {"status": "accepted"}
     assert door.webhooks.counts.read() == {("stripe", "store_down"): 1, ("stripe", "accepted"): 1}
 
 
@@ -231,14 +239,14 @@ def test_a_bug_in_the_inbox_is_not_taken_for_an_outage() -> None:
     assert returned(lambda: again.throw(StoreDown())).status == 503
 
 
-def test_a_compressed_body_is_verified_as_it_was_sent(inbox: SqliteInbox) -> None:
+def test_a_compressed_body_is_verified_as_it_was_sent(store: Store) -> None:
     """The signature covers the bytes on the wire; the handler is told how they are coded."""
     door = Door()
     body = b"\x1f\x8b compressed"
     exchange = door.signed(body, **{"content-encoding": "gzip"})
-    assert content(carry_out("sync", door.steps(exchange), inbox, body)) == {"status": "accepted"}
-    (lease,) = inbox.claim(1, sources=SOURCES, lease=1, attempts=1).result(10).leased
-    assert (lease.body, lease.headers["content-encoding"]) == (body, "gzip")
+    assert content(carry_out("sync", door.steps(exchange), store, body)) == {"status": "accepted"}
+    delivery = store.claim_one().delivery
+    assert (delivery.body, delivery.headers["content-encoding"]) == (body, "gzip")
 
 
 @given(
@@ -282,14 +290,14 @@ def test_what_is_kept_of_the_headers_is_small(headers: list[tuple[bytes, bytes]]
     assert sum(len(name) + len(value) for name, value in kept) <= KEPT_HEADERS_SIZE
 
 
-def test_each_source_has_its_own_path_and_scheme(inbox: SqliteInbox) -> None:
+def test_each_source_has_its_own_path_and_scheme(store: Store) -> None:
     """A source's settings say where it posts and how it signs."""
     secret = standard_secret()
     shop = {"path": "/hooks/{tenant}", "scheme": "standard", "secrets": [standard_secret(), secret]}
     door = Door(sources={"stripe": {"secrets": [SECRET]}, "shop": shop})
     exchange = posted(sign("standard", secret, b"{}", now=door.clock.time(), message_id="m1"), path="/hooks/a")
     outcome = door.intake("/hooks/a").on_request(exchange)
-    response = carry_out("sync", cast("Steps[Any]", outcome), inbox, b"{}")
+    response = carry_out("sync", cast("Steps[Any]", outcome), store, b"{}")
     assert response is not None
     assert (response.status, response.route) == (200, "/hooks/{tenant}")
     assert tuple(door.webhooks.sources) == ("stripe", "shop")
@@ -356,3 +364,287 @@ def test_every_mistake_is_told_at_the_start_and_no_secret_is_shown() -> None:
 def test_nothing_shows_a_sources_secrets() -> None:
     """Not even the repr that ends up in a traceback's locals."""
     assert SECRET not in repr(Door().intake().source)
+
+
+# --- when there is no room ------------------------------------------------------------------------------------------
+
+
+def test_an_inbox_without_room_asks_the_sender_to_come_again() -> None:
+    """503 and Retry-After, as when it is down, but counted apart."""
+    door = Door()
+    steps = door.steps(door.signed())
+    next(steps)
+    steps.send(Body(BODY))
+    response = returned(lambda: steps.throw(StoreFull("full")))
+    assert (response.status, header(response, b"retry-after")) == (503, b"30")
+    assert "no room" in content(response)["detail"]
+    assert (door.woken, door.webhooks.counts.read()) == (0, {("stripe", "full"): 1})
+
+
+def event(number: int) -> bytes:
+    return json.dumps({"id": f"evt_{number}", "type": "invoice.paid"}).encode()
+
+
+def test_a_full_inbox_still_knows_repeats_and_keeps_room_for_github(tmp_path: Path) -> None:
+    """From end to end: Stripe comes again, a repeat is told that all is well, GitHub gets the last tenth."""
+    store = Store(tmp_path / "inbox.sqlite3", FrozenClock(), most_pending=20)
+    github = stripe_secret()
+    door = Door(sources={"stripe": {"secrets": [SECRET]}, "github": {"secrets": [github]}})
+    stripe = [door.answer(door.signed(event(number)), store, event(number)).status for number in range(20)]
+    assert stripe == [200] * 18 + [503] * 2
+    assert content(door.answer(door.signed(event(0)), store, event(0))) == {"status": "duplicate"}
+    bodies = [b'{"n": %d}' % number for number in range(4)]
+    found = [door.answer(pushed(github, body, door.clock), store, body).status for body in bodies]
+    assert found == [200, 200, 503, 503]
+    store.close()
+
+
+def pushed(secret: str, body: bytes, clock: FrozenClock, message_id: str = "") -> WrittenExchange:
+    """Return what GitHub posts."""
+    headers = sign("github", secret, body, now=clock.time(), message_id=message_id or hashlib.sha256(body).hexdigest())
+    return posted(headers | {"x-github-event": "push"}, path="/webhooks/github")
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "reserve"),
+    [
+        ("stripe", {}, False),
+        ("github", {}, True),
+        ("shopify", {}, True),
+        ("github", {"redelivers": True}, False),
+        ("stripe", {"redelivers": False}, True),
+    ],
+)
+def test_the_reserve_is_for_senders_that_do_not_come_again(
+    source: str, settings: dict[str, object], reserve: bool
+) -> None:
+    """As is known of the sender, unless its settings say otherwise."""
+    secret = stripe_secret()
+    door = Door(sources={source: {"secrets": [secret], **settings}})
+    headers = sign(source, secret, BODY, now=door.clock.time(), message_id="1")
+    steps = door.steps(posted(headers, path=f"/webhooks/{source}"))
+    next(steps)
+    effect = steps.send(Body(BODY))
+    assert isinstance(effect, Enqueue)
+    assert effect.delivery.may_use_reserve is reserve
+
+
+# --- refusals that lose something -----------------------------------------------------------------------------------
+
+
+def refuse(door: Door, source: str, secret: str, error: Exception) -> None:
+    exchange = posted(sign(source, secret, BODY, now=door.clock.time(), message_id="1"), path=f"/webhooks/{source}")
+    steps = door.steps(exchange)
+    next(steps)
+    steps.send(Body(BODY))
+    assert returned(lambda: steps.throw(error)).status == 503
+
+
+@pytest.mark.parametrize(
+    ("source", "consequence"),
+    [("github", "does not send it again"), ("shopify", "ends the subscription")],
+)
+def test_a_refusal_that_loses_something_is_an_error_once_a_minute(
+    caplog: pytest.LogCaptureFixture, source: str, consequence: str
+) -> None:
+    """Somebody has to act, and is told what will happen; a flood of refusals is no flood of messages."""
+    secret = stripe_secret()
+    door = Door(sources={source: {"secrets": [secret]}})
+    for _ in range(5):
+        refuse(door, source, secret, StoreFull("full"))
+    (record,) = caplog.records
+    assert (record.levelname, source in record.message, consequence in record.message) == ("ERROR", True, True)
+    door.clock.advance(ALERT_INTERVAL - 1)
+    refuse(door, source, secret, StoreDown("down"))
+    assert len(caplog.records) == 1
+    door.clock.advance(1)
+    refuse(door, source, secret, StoreDown("down"))
+    assert len(caplog.records) == 2
+    assert "store_down" in caplog.messages[1]
+
+
+def test_a_refusal_that_the_sender_makes_good_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    """Stripe comes again for days."""
+    door = Door()
+    refuse(door, "stripe", SECRET, StoreFull("full"))
+    assert caplog.records == []
+
+
+# --- replays under a new id -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_captured_delivery_is_known_under_any_id(store: Store, colour: str) -> None:
+    """GitHub's id is not signed: the digest of what is signed tells that the same comes again."""
+    secret = stripe_secret()
+    door = Door(sources={"github": {"secrets": [secret]}})
+    found = [
+        carry_out(colour, door.steps(pushed(secret, BODY, door.clock, message_id)), store, BODY)
+        for message_id in ("first", "fresh", "first")
+    ]
+    assert [content(response)["status"] for response in found] == ["accepted", "duplicate", "duplicate"]
+    assert store.states() == {"first": "pending"}
+
+
+def test_a_replay_does_not_suppress_our_own_retry(store: Store) -> None:
+    """A repeat of what is not done yet changes nothing about it, under whatever id it comes."""
+    secret = stripe_secret()
+    door = Door(sources={"github": {"secrets": [secret]}})
+    door.answer(pushed(secret, BODY, door.clock, "first"), store, BODY)
+    lease = store.claim_one()
+    assert done(store.inbox.retry(lease, 10, "ValueError"))
+    for message_id in ("first", "fresh"):
+        response = door.answer(pushed(secret, BODY, door.clock, message_id), store, BODY)
+        assert content(response) == {"status": "duplicate"}
+    store.clock.advance(10)  # type: ignore[attr-defined]  # the tests' own
+    again = store.claim_one().delivery
+    assert (again.id, again.attempt) == ("first", 2)
+
+
+def test_the_same_bytes_from_two_senders_are_two_deliveries(store: Store) -> None:
+    """A digest is its source's."""
+    secret = stripe_secret()
+    sources = {"github": {"secrets": [secret]}, "other": {"secrets": [secret], "scheme": "github"}}
+    door = Door(sources=sources)
+    for path in ("/webhooks/github", "/webhooks/other"):
+        exchange = posted(sign("github", secret, BODY, now=0, message_id="1"), path=path)
+        assert content(door.answer(exchange, store, BODY)) == {"status": "accepted"}
+
+
+# --- handshakes -----------------------------------------------------------------------------------------------------
+
+
+def test_slack_is_answered_with_its_challenge_and_nothing_is_stored(store: Store) -> None:
+    """It asks once, before anything is signed."""
+    door = Door(sources={"slack": {"secrets": [stripe_secret()]}})
+    body = json.dumps({"type": "url_verification", "challenge": "3eZbrw1aBm2rZgRNFdxV"}).encode()
+    response = door.answer(posted(path="/webhooks/slack"), store, body)
+    assert (response.status, response.body) == (200, b"3eZbrw1aBm2rZgRNFdxV")
+    assert header(response, b"content-type") == b"text/plain; charset=utf-8"
+    assert header(response, b"x-content-type-options") == b"nosniff"
+    assert (store.states(), door.woken, door.charged) == ({}, 0, [])
+    assert door.webhooks.counts.read() == {("slack", "handshake"): 1}
+
+
+def test_zoom_is_answered_by_signing_its_token(store: Store) -> None:
+    """With the source's secret, and only if its own signature is right."""
+    secret = stripe_secret()
+    door = Door(sources={"zoom": {"secrets": [secret]}})
+    body = json.dumps(
+        {"event": "endpoint.url_validation", "payload": {"plainToken": "qgg8vlvZRS6UYooatFL8Aw"}}
+    ).encode()
+    headers = sign("zoom", secret, body, now=door.clock.time(), message_id="")
+    answer = content(door.answer(posted(headers, path="/webhooks/zoom"), store, body))
+    expected = hmac.digest(secret.encode(), b"qgg8vlvZRS6UYooatFL8Aw", "sha256").hex()
+    assert answer == {"plainToken": "qgg8vlvZRS6UYooatFL8Aw", "encryptedToken": expected}
+    assert door.answer(posted(path="/webhooks/zoom"), store, body).status == 401
+    assert store.states() == {}
+
+
+def greeting(token: str) -> str:
+    return f"/webhooks/meta?hub.mode=subscribe&hub.verify_token={token}&hub.challenge=1158201444"
+
+
+def test_meta_is_answered_if_it_knows_our_token(store: Store) -> None:
+    """By GET; whoever does not know it is refused and charged like a bad signature."""
+    token = stripe_secret()
+    door = Door(sources={"meta": {"secrets": [stripe_secret()], "verify_token": token}})
+    response = door.answer(posted(method="GET", path=greeting(token)), store, b"")
+    assert (response.status, response.body, response.route) == (200, b"1158201444", "/webhooks/meta")
+    assert door.charged == []
+    assert door.answer(posted(method="GET", path=greeting("guess")), store, b"").status == 401
+    assert door.charged == ["/webhooks/meta"]
+    door.limited = LIMITED
+    assert door.answer(posted(method="GET", path=greeting("guess")), store, b"").status == 429
+    assert door.answer(posted(method="GET", path="/webhooks/meta"), store, b"").status == 405
+    assert door.webhooks.counts.read() == {("meta", "handshake"): 1, ("meta", "mismatch"): 2}
+
+
+def test_a_greeting_is_answered_by_get_alone(store: Store) -> None:
+    """Other methods are refused on Meta's path too."""
+    token = stripe_secret()
+    door = Door(sources={"meta": {"secrets": [stripe_secret()], "verify_token": token}})
+    for method in ("HEAD", "PUT"):
+        assert door.answer(posted(method=method, path=greeting(token)), store, b"").status == 405
+
+
+# --- the app's own scheme, and addresses that are signed ------------------------------------------------------------
+
+
+class Raising:
+    """A scheme of an app's, with a bug."""
+
+    def verify(self, message: Message, secrets: object) -> Verified:
+        raise ZeroDivisionError
+
+
+class Naming:
+    """A scheme of an app's that says the id is what stands in a header."""
+
+    def verify(self, message: Message, secrets: object) -> Verified:
+        return Verified((message.header(b"x-id") or b"").decode("latin-1"), "my event")
+
+
+def test_an_own_scheme_that_raises_refuses(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """What it cannot make sense of is not let through, and is no 500 of ours; the log says which scheme it is."""
+    door = Door(sources={"shop": {"scheme": Raising(), "secrets": ["x"]}})
+    response = door.answer(posted(path="/webhooks/shop"), store, b"card 42")
+    assert (response.status, store.states()) == (401, {})
+    assert door.webhooks.counts.read() == {("shop", "malformed"): 1}
+    assert caplog.messages[0].startswith("Raising raised")
+
+
+@pytest.mark.parametrize("odd", ["", "with space", "ü", "x" * 256])
+def test_an_own_schemes_odd_ids_are_hashed(store: Store, odd: str) -> None:
+    """They fit the inbox, and are the same each time; an event that is no word is none."""
+    door = Door(sources={"shop": {"scheme": Naming(), "secrets": ["x"]}})
+    for status in ("accepted", "duplicate"):
+        response = door.answer(posted({"x-id": odd}, path="/webhooks/shop"), store, b"{}")
+        assert content(response) == {"status": status}
+    (entry,) = store.entries()
+    assert (entry.id, entry.event) == (hashlib.sha256(odd.encode()).hexdigest(), "")
+
+
+def test_a_scheme_that_signs_the_address_needs_to_know_it() -> None:
+    """Behind a proxy nothing in a request says it for sure; so the settings do, or the start fails by that name."""
+    sources = {"twilio": {"secrets": [stripe_secret()]}, "square": {"secrets": [stripe_secret()]}}
+    with pytest.raises(SettingsError) as caught:
+        Door(sources=sources)
+    assert {problem.variable for problem in caught.value.problems} == {"LAUNCHKIT_EDGE__URL"}
+    Door(sources=sources, public_url="https://example.com")
+    Door(sources={"twilio": {}})  # without a secret nothing is taken in anyway
+
+
+def test_the_signed_address_is_the_public_one(store: Store) -> None:
+    """Scheme and host from the settings, path and query as they came."""
+    secret = stripe_secret()
+    door = Door(sources={"square": {"secrets": [secret], "path": "/in"}}, public_url="https://example.com")
+    body = b'{"event_id": "1", "type": "payment.created"}'
+
+    def answer(signed: str, path: str) -> int:
+        headers = sign("square", secret, body, now=0, message_id="", url=signed)
+        return door.answer(posted(headers, path=path), store, body).status
+
+    assert answer("https://example.com/in?shop=a%20b", "/in?shop=a%20b") == 200
+    assert answer("https://example.com/in", "/in") == 200
+    assert answer("http://10.0.0.1/in", "/in") == 401
+    assert answer("https://example.com/in", "/in?x=1") == 401
+
+
+# --- order ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_delivery_is_stored_with_what_it_is_serial_by(store: Store) -> None:
+    """As its handler asks; deliveries of the same customer are handled one after the other from then on."""
+    door = Door()
+    door.handlers.add("stripe", "invoice.paid", lambda delivery: None, "data.object.customer")
+    for number, customer in enumerate(["cus_1", "cus_2", "cus_1"]):
+        body = json.dumps(
+            {"id": f"evt_{number}", "type": "invoice.paid", "data": {"object": {"customer": customer}}}
+        ).encode()
+        assert door.answer(door.signed(body), store, body).status == 200
+    assert [entry.order_key for entry in reversed(store.entries())] == ["stripe:cus_1", "stripe:cus_2", "stripe:cus_1"]
+    first, second = store.claim().leased
+    assert [first.delivery.id, second.delivery.id] == ["evt_0", "evt_1"]
+    assert done(store.inbox.done(first))
+    assert store.claimed() == ["evt_2"]

@@ -8,17 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+from webhook_world import Store
+
 from launchkit.testing import FrozenClock
-from launchkit.webhooks.inbox import SqliteInbox
 
 PUTTER = """
 import itertools, sys
 from pathlib import Path
 from launchkit.pipeline.clock import SystemClock
 from launchkit.pipeline.effects import NewDelivery
-from launchkit.webhooks.inbox import SqliteInbox
+from webhook_world import Store
 
-inbox, name = SqliteInbox(Path(sys.argv[1]), SystemClock()), sys.argv[2]
+inbox, name = Store(Path(sys.argv[1]), SystemClock()).inbox, sys.argv[2]
 for number in itertools.count():
     key = f"{name}-{number}"
     assert inbox.put(NewDelivery("stripe", key, "", (), b"x" * 2000))
@@ -30,18 +31,18 @@ import os, sys
 from pathlib import Path
 from launchkit.pipeline.clock import SystemClock
 from launchkit.pipeline.effects import NewDelivery
-from launchkit.webhooks.inbox import SqliteInbox
+from webhook_world import Store
 
-inbox, unused = SqliteInbox(Path(sys.argv[1]), SystemClock()), SqliteInbox(Path(sys.argv[2]), SystemClock())
-put = lambda key: inbox.put(NewDelivery("stripe", key, "", (), b""))
+store, unused = Store(Path(sys.argv[1]), SystemClock()), Store(Path(sys.argv[2]), SystemClock())
+put = lambda key: store.inbox.put(NewDelivery("stripe", key, "", (), b""))
 assert put("before")
 child = os.fork()
 if child == 0:
     os._exit(0 if put("child") and not put("before") else 1)
 assert put("parent")
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-assert inbox.stats().result().pending == 3
-inbox.close()
+assert store.pending() == 3
+store.close()
 """
 
 
@@ -53,10 +54,10 @@ def start(program: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def pending(path: Path) -> set[str]:
-    inbox = SqliteInbox(path, FrozenClock(unix_seconds=1e11))
-    found = inbox.claim(1_000_000, sources=("stripe",), lease=1, attempts=9).result(60)
-    inbox.close()
-    return {lease.id for lease in found.leased}
+    store = Store(path, FrozenClock(unix_seconds=1e11))
+    found = {lease.delivery.id for lease in store.claim(1_000_000).leased}
+    store.close()
+    return found
 
 
 def test_a_killed_process_has_lost_nothing_that_it_acknowledged(tmp_path: Path) -> None:
@@ -94,3 +95,47 @@ def test_parent_and_child_of_a_fork_both_go_on(tmp_path: Path) -> None:
     process.communicate(timeout=30)
     assert process.returncode == 0
     assert pending(tmp_path / "inbox.sqlite3") == {"before", "child", "parent"}
+
+
+FORKING_UNDER_LOAD = """
+import os, sys, threading
+from pathlib import Path
+from launchkit.pipeline.clock import SystemClock
+from launchkit.pipeline.effects import NewDelivery
+from webhook_world import Store
+
+store, stop = Store(Path(sys.argv[1]), SystemClock()), threading.Event()
+stored = []
+
+def keep_putting(name):
+    number = 0
+    while not stop.is_set():
+        assert store.inbox.put(NewDelivery("stripe", f"{name}-{number}", "", (), b""))
+        stored.append(f"{name}-{number}")
+        number += 1
+
+threads = [threading.Thread(target=keep_putting, args=(name,)) for name in "abc"]
+for thread in threads:
+    thread.start()
+children = []
+for number in range(5):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if store.inbox.put(NewDelivery("stripe", f"child-{number}", "", (), b"")) else 1)
+    children.append(child)
+assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 5
+stop.set()
+for thread in threads:
+    thread.join()
+stored += [f"child-{number}" for number in range(5)]
+print(*stored, sep="\\n")
+store.close()
+"""
+
+
+def test_forks_in_the_midst_of_work_lose_nothing(tmp_path: Path) -> None:
+    """As a server does that replaces its workers: threads go on storing in the parent, and each child stores too."""
+    process = start(FORKING_UNDER_LOAD, str(tmp_path / "inbox.sqlite3"))
+    stored, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert set(stored.split()) == pending(tmp_path / "inbox.sqlite3")

@@ -3,340 +3,165 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import functools
 import logging
-import sqlite3
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from webhook_world import SOURCES, new_delivery
+from handling_world import LEASE, WAIT, Shop
+from webhook_world import new_delivery
 
-from launchkit.background import ThreadPool
-from launchkit.pipeline.effects import StoreDown
-from launchkit.settings import WebhookSettings
-from launchkit.testing import FrozenClock
-from launchkit.webhooks.delivery import Delivery, Handlers
-from launchkit.webhooks.inbox import Claim, InboxStats, SqliteInbox
-from launchkit.webhooks.worker import Worker
-
-
-class Shop:
-    """An app with an inbox, its handlers, and workers as they are needed."""
-
-    def __init__(self, path: Path, inbox_type: type[SqliteInbox] = SqliteInbox) -> None:
-        self.path = path
-        self.clock = FrozenClock()
-        self.inbox = inbox_type(path, self.clock)
-        self.handlers = Handlers()
-        self.seen: list[tuple[str, int]] = []
-
-    def worker(self, around: Callable[[], Any] = nullcontext, poll: float = 60, **settings: object) -> Worker:
-        return Worker(
-            self.inbox,
-            self.handlers,
-            WebhookSettings.model_validate({"retry_delays": (10, 100), "lease": 30, **settings}),
-            self.clock,
-            ThreadPool(4).submit,
-            around,
-            random_fraction=lambda: 1.0,
-            poll=poll,
-        )
-
-    def put(self, *keys: str, event: str = "invoice.paid") -> None:
-        for key in keys:
-            assert self.inbox.put(new_delivery(key, event=event, body=b'{"card": 42}'))
-
-    def see(self, delivery: Delivery) -> None:
-        self.seen.append((delivery.id, delivery.attempt))
-
-    async def asee(self, delivery: Delivery) -> None:
-        self.see(delivery)
-
-    def fail(self, delivery: Delivery) -> None:
-        self.see(delivery)
-        raise ValueError("no such invoice")
-
-    async def afail(self, delivery: Delivery) -> None:
-        self.fail(delivery)
-
-    def stats(self) -> InboxStats:
-        return self.inbox.stats().result(10)
-
-    def on_all(self, handler: Callable[[Delivery], object]) -> None:
-        self.handlers.add("stripe", None, handler)
+from launchkit.pipeline.effects import NewDelivery, StoreDown
+from launchkit.webhooks.delivery import Delivery
+from launchkit.webhooks.handling.worker import Worker
+from launchkit.webhooks.inbox.archive import DAY, Archive
+from launchkit.webhooks.inbox.inbox import Claim, Inbox
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
     shop = Shop(tmp_path / "inbox.sqlite3")
     yield shop
-    shop.inbox.close()
+    shop.close()
 
 
-@contextmanager
-def down(shop: Shop) -> Iterator[None]:
-    """Put something else where the file was."""
-    shop.inbox.close()
-    away = shop.path.with_name("away")
-    shop.path.rename(away)
-    shop.path.mkdir()
-    yield
-    shop.path.rmdir()
-    away.rename(shop.path)
+class Heard(Inbox):
+    """An inbox that counts its claims, and tells when it could not answer one."""
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.answered, self.refused = threading.Semaphore(0), threading.Semaphore(0)
 
-class Heard(SqliteInbox):
-    """An inbox that tells when a lease was extended, and when it could not answer."""
-
-    extended = threading.Event()
-    refused = threading.Event()
-
-    def extend(self, lease: Delivery, seconds: float) -> Future[bool]:
-        future = super().extend(lease, seconds)
-        future.add_done_callback(lambda _: self.extended.set())
+    def claim(self, *arguments: Any, **options: Any) -> Future[Claim]:
+        future = super().claim(*arguments, **options)
+        future.add_done_callback(lambda _: (self.refused if future.exception() else self.answered).release())
         return future
 
-    def claim(self, limit: int, *, sources: Iterable[str], lease: float, attempts: int) -> Future[Claim]:
-        future = super().claim(limit, sources=sources, lease=lease, attempts=attempts)
-        future.add_done_callback(self._hear)
-        return future
 
-    def done(self, lease: Delivery) -> Future[bool]:
-        future = super().done(lease)
-        future.add_done_callback(self._hear)
-        return future
-
-    def _hear(self, future: Future[Any]) -> None:
-        if future.exception() is not None:
-            self.refused.set()
+@pytest.fixture
+def heard(tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(tmp_path / "heard.sqlite3", Heard)
+    yield shop
+    shop.close()
 
 
-class CallableHandler:
-    """A handler that is an object."""
-
-    def __init__(self, shop: Shop) -> None:
-        self.shop = shop
-
-    async def __call__(self, delivery: Delivery) -> None:
-        await self.shop.asee(delivery)
-
-
-def wrapped(shop: Shop) -> Callable[[Delivery], Awaitable[None]]:
-    """Return a sync function that gives an async one's coroutine, as decorators do."""
-
-    def handler(delivery: Delivery) -> Awaitable[None]:
-        return shop.asee(delivery)
-
-    return handler
+async def looks(shop: Shop, count: int = 1) -> None:
+    """Wait until that many more looks were answered."""
+    assert isinstance(shop.inbox, Heard)
+    while shop.inbox.answered.acquire(blocking=False):
+        pass
+    for _ in range(count):
+        assert await asyncio.to_thread(shop.inbox.answered.acquire, timeout=WAIT)
 
 
-@pytest.mark.parametrize(
-    "handler_of",
-    [
-        lambda shop: shop.see,
-        lambda shop: shop.asee,
-        CallableHandler,
-        wrapped,
-        lambda shop: functools.partial(shop.asee),
-        lambda shop: functools.partial(shop.see),
-    ],
-)
-def test_every_kind_of_handler_is_called_once(shop: Shop, handler_of: Callable[[Shop], Any]) -> None:
-    """Sync or async, function or object: it is called with each delivery, and that is all."""
-    shop.on_all(handler_of(shop))
-    shop.put("evt_1", "evt_2")
-    assert asyncio.run(shop.worker(concurrency=1).run_due()) == 2
-    assert shop.seen == [("evt_1", 1), ("evt_2", 1)]
-    assert shop.stats().done == 2
-    assert asyncio.run(shop.worker().run_due()) == 0
+async def until(condition: Callable[[], bool], shop: Shop) -> None:
+    """Wait until a look has made it so."""
+    for _ in range(1_000):
+        if condition():
+            return
+        await looks(shop)
+    raise AssertionError
 
 
-def test_sync_handlers_run_off_the_loop_and_async_ones_on_it(shop: Shop) -> None:
-    """A handler that blocks does not block the loop."""
-    threads: dict[str, int] = {}
-    shop.handlers.add("stripe", "sync", lambda delivery: threads.update(sync=threading.get_ident()))
-
-    async def handler(delivery: Delivery) -> None:
-        threads["async"] = threading.get_ident()
-
-    shop.handlers.add("stripe", "async", handler)
-    shop.put("evt_1", event="sync")
-    shop.put("evt_2", event="async")
-    asyncio.run(shop.worker().run_due())
-    assert threads["async"] == threading.get_ident()
-    assert threads["sync"] != threading.get_ident()
-
-
-@pytest.mark.parametrize("handler_of", [lambda shop: shop.see, lambda shop: shop.asee])
-def test_every_handler_runs_inside_what_the_kit_puts_around_it(shop: Shop, handler_of: Callable[[Shop], Any]) -> None:
-    """The context is entered where the handler runs, so that context variables reach it."""
-    where: contextvars.ContextVar[str] = contextvars.ContextVar("where", default="outside")
-    found: list[str] = []
-
-    @contextmanager
-    def around() -> Iterator[None]:
-        token = where.set("inside")
-        yield
-        where.reset(token)
-
-    inner = handler_of(shop)
-
-    def note() -> None:
-        found.append(where.get())
-
-    if handler_of(shop) == shop.see:
-        shop.on_all(lambda delivery: (note(), inner(delivery)))
-    else:
-
-        async def handler(delivery: Delivery) -> None:
-            note()
-            await inner(delivery)
-
-        shop.on_all(handler)
-    shop.put("evt_1")
-    asyncio.run(shop.worker(around).run_due())
-    assert (found, where.get(), shop.stats().done) == (["inside"], "outside", 1)
-
-
-def test_an_event_without_handler_is_ignored(shop: Shop) -> None:
-    """It is neither tried again nor a dead letter."""
-    shop.handlers.add("stripe", "invoice.paid", shop.see)
-    shop.put("evt_1", event="customer.created")
-    asyncio.run(shop.worker().run_due())
-    assert (shop.stats().ignored, shop.seen) == (1, [])
-
-
-@pytest.mark.parametrize("kind", ["fail", "afail"])
-def test_a_failure_is_tried_again_by_schedule_and_then_dead(
-    shop: Shop, kind: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Each delay of the schedule is one more attempt; after the last the delivery is a dead letter."""
-    shop.on_all(getattr(shop, kind))
-    shop.put("evt_1")
-    worker = shop.worker()
-
-    async def main() -> list[int]:
-        counts = [await worker.run_due()]
-        for delay in (10, 100):
-            shop.clock.advance(delay - 1)
-            counts.append(await worker.run_due())
-            shop.clock.advance(1)
-            counts.append(await worker.run_due())
-        shop.clock.advance(100_000)
-        return [*counts, await worker.run_due()]
-
-    assert asyncio.run(main()) == [1, 0, 1, 0, 1, 0]
-    assert shop.seen == [("evt_1", 1), ("evt_1", 2), ("evt_1", 3)]
-    assert shop.stats().dead == 1
-    assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.WARNING, logging.ERROR]
-
-
-def test_a_failure_is_logged_with_traceback_and_without_payload(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
-    """Enough to find the bug; nothing of what the sender said but the ids."""
-    shop.on_all(shop.fail)
-    shop.put("evt_1")
-    asyncio.run(shop.worker().run_due())
-    assert "evt_1" in caplog.text
-    assert "Traceback" in caplog.text
-    assert "no such invoice" in caplog.text
-    assert "card" not in caplog.text
-
-
-@pytest.mark.parametrize(("fraction", "delay"), [(0.0, 5), (1.0, 10)])
-def test_retries_are_spread_over_half_of_the_delay(shop: Shop, fraction: float, delay: float) -> None:
-    """What failed together does not come again together, and nothing comes before half its delay."""
-    shop.on_all(shop.fail)
-    shop.put("evt_1")
-    worker = shop.worker()
-    worker._random_fraction = lambda: fraction
-    asyncio.run(worker.run_due())
-    shop.clock.advance(delay - 0.1)
-    assert asyncio.run(worker.run_due()) == 0
-    shop.clock.advance(0.1)
-    assert asyncio.run(worker.run_due()) == 1
-
-
-@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), TimeoutError()])
-@pytest.mark.parametrize("is_async", [True, False])
-def test_whatever_a_handler_raises_is_a_failed_attempt(shop: Shop, error: BaseException, is_async: bool) -> None:
-    """A handler can neither end the server nor the worker."""
-
-    def handler(delivery: Delivery) -> None:
-        raise error
-
-    async def ahandler(delivery: Delivery) -> None:
-        handler(delivery)
-
-    shop.on_all(ahandler if is_async else handler)
-    shop.put("evt_1")
-    assert asyncio.run(shop.worker().run_due()) == 1
-    assert shop.stats().pending == 1
-    shop.clock.advance(10)
-    assert shop.inbox.claim(1, sources=SOURCES, lease=1, attempts=9).result(10).leased[0].attempt == 2
-
-
-def test_an_async_handler_that_takes_too_long_is_cancelled(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
-    """Its attempt has failed."""
-    cancelled = threading.Event()
-
-    async def handler(delivery: Delivery) -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-
-    shop.on_all(handler)
-    shop.put("evt_1")
+def running(worker: Worker, scene: Callable[[], Awaitable[object]], grace: float = 3) -> None:
+    """Let the worker run while the scene plays, and stop it."""
 
     async def main() -> None:
-        await shop.worker(handler_timeout=0.01).run_due()
+        run = asyncio.create_task(worker.run())
+        try:
+            await scene()
+        finally:
+            await worker.stop(grace)
+        await run
 
     asyncio.run(main())
-    assert (cancelled.is_set(), shop.stats().pending) == (True, 1)
-    assert "longer than 0.01 s" in caplog.text
 
 
-def test_a_sync_handler_that_takes_too_long_is_left_behind(shop: Shop) -> None:
-    """Its attempt has failed, and what it says later is not heard: the next attempt is another's."""
-    go, ended = threading.Event(), threading.Event()
+def handled_by(shop: Shop) -> asyncio.Event:
+    """Register a handler, and return what is set when it has run."""
+    handled = asyncio.Event()
 
-    def handler(delivery: Delivery) -> None:
-        assert go.wait(10)
-        ended.set()
+    async def handler(delivery: Delivery) -> None:
+        shop.see(delivery)
+        handled.set()
 
     shop.on_all(handler)
-    shop.put("evt_1")
-    asyncio.run(shop.worker(handler_timeout=0.01).run_due())
-    assert not ended.is_set()
-    assert shop.stats().pending == 1
-    go.set()
-    assert ended.wait(10)
-    assert (shop.stats().pending, shop.stats().done) == (1, 0)
+    return handled
+
+
+async def soon(event: asyncio.Event) -> None:
+    await asyncio.wait_for(event.wait(), WAIT)
+
+
+# --- what is due -----------------------------------------------------------------------------------------------------
+
+
+def test_everything_that_is_due_is_handled(shop: Shop) -> None:
+    """More than there are places, and what has come in the meantime; then nothing is left."""
+
+    def handler(delivery: Delivery) -> None:
+        shop.see(delivery)
+        if delivery.id == "evt_9":
+            shop.put("evt_late")
+
+    shop.on_all(handler)
+    shop.put(*(f"evt_{number}" for number in range(10)))
+    assert asyncio.run(shop.worker(concurrency=3).run_due()) == 11
+    assert set(shop.states().values()) == {"done"}
+    assert asyncio.run(shop.worker().run_due()) == 0
 
 
 def test_no_more_than_so_many_are_handled_at_a_time(shop: Shop) -> None:
     """`concurrency` is the limit, and it is used."""
-    running, most, all_there = 0, 0, asyncio.Event()
+    active, most, all_there = 0, 0, asyncio.Event()
 
     async def handler(delivery: Delivery) -> None:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        if running == 3:
+        nonlocal active, most
+        active += 1
+        most = max(most, active)
+        if active == 3:
             all_there.set()
         await all_there.wait()
-        running -= 1
+        active -= 1
 
     shop.on_all(handler)
     shop.put(*(f"evt_{number}" for number in range(9)))
     assert asyncio.run(shop.worker(concurrency=3).run_due()) == 9
     assert most == 3
+
+
+def test_deliveries_with_the_same_order_key_are_handled_one_after_the_other(shop: Shop) -> None:
+    """In the order in which they came, also when one fails; those of other keys do not wait for them."""
+    others, seen = asyncio.Event(), list[tuple[str, int]]()
+
+    async def handler(delivery: Delivery) -> None:
+        seen.append((delivery.id, delivery.attempt))
+        if delivery.id == "anna_1":
+            await soon(others)
+            if delivery.attempt == 1:
+                raise ValueError
+        elif delivery.id == "bert_1":
+            others.set()
+
+    shop.on_all(handler, order_by="customer")
+    for key in ("anna_1", "anna_2", "bert_1"):
+        body = b'{"customer": "%s"}' % key[:4].encode()
+        order_key = shop.handlers.order_key("stripe", "invoice.paid", body)
+        assert shop.inbox.put(NewDelivery("stripe", key, "invoice.paid", (), body, order_key=order_key))
+    worker = shop.worker()
+    assert asyncio.run(worker.run_due()) == 2
+    assert seen == [("anna_1", 1), ("bert_1", 1)]
+    shop.clock.advance(10)
+    assert asyncio.run(worker.run_due()) == 2
+    assert seen[2:] == [("anna_1", 2), ("anna_2", 1)]
 
 
 def test_a_poison_message_becomes_a_dead_letter_and_does_not_hold_up_others(
@@ -346,321 +171,613 @@ def test_a_poison_message_becomes_a_dead_letter_and_does_not_hold_up_others(
     shop.on_all(shop.see)
     shop.put("evt_poison")
     for _ in range(3):
-        shop.inbox.claim(1, sources=SOURCES, lease=30, attempts=3).result(10)
-        shop.clock.advance(30)
+        assert shop.claim()
+        shop.clock.advance(LEASE)
     shop.put("evt_1")
     assert asyncio.run(shop.worker(concurrency=1).run_due()) == 2
-    assert (shop.seen, shop.stats().dead) == ([("evt_1", 1)], 1)
+    assert (shop.seen, shop.states()) == ([("evt_1", 1)], {"evt_poison": "dead", "evt_1": "done"})
     assert "evt_poison (invoice.paid) is dead" in caplog.text
 
 
-def test_a_lease_is_extended_while_its_handler_lives(tmp_path: Path) -> None:
-    """However long a handler takes, nobody else takes its delivery up."""
-    shop = Shop(tmp_path / "inbox.sqlite3", Heard)
+def test_a_running_worker_goes_on_at_once_after_a_poison_message(shop: Shop) -> None:
+    """What waits behind it does not wait for the next look."""
+    handled = handled_by(shop)
+    shop.put("evt_poison")
+    for _ in range(3):
+        assert shop.claim()
+        shop.clock.advance(LEASE)
+    shop.put("evt_1")
+    running(shop.worker(concurrency=1), lambda: soon(handled))
+
+
+def test_of_deliveries_that_may_have_killed_a_process_one_is_handled_at_a_time(shop: Shop) -> None:
+    """Beside fresh ones, which are not held up by them."""
+    active, most, go = set[str](), list[int](), asyncio.Event()
 
     async def handler(delivery: Delivery) -> None:
-        shop.clock.advance(0.02)
-        Heard.extended.clear()
-        assert await asyncio.to_thread(Heard.extended.wait, 10)
-        shop.clock.advance(0.02)
-        assert (await asyncio.wrap_future(shop.inbox.claim(1, sources=SOURCES, lease=30, attempts=9))).leased == ()
-        shop.see(delivery)
+        if delivery.id == "fresh_1":
+            await asyncio.to_thread(shop.put, "fresh_2")
+        elif delivery.id == "fresh_2":
+            go.set()
+        else:
+            active.add(delivery.id)
+            most.append(len(active))
+            await soon(go)
+            active.remove(delivery.id)
 
     shop.on_all(handler)
-    shop.put("evt_1")
-    asyncio.run(shop.worker(lease=0.03).run_due())
-    assert (shop.seen, shop.stats().done) == ([("evt_1", 1)], 1)
-    shop.inbox.close()
+    shop.put("old_1", "old_2", "old_3")
+    assert len(shop.claim()) == 3
+    shop.clock.advance(LEASE)
+    shop.put("fresh_1")
+    assert asyncio.run(shop.worker(concurrency=4).run_due()) == 5
+    assert most == [1, 1, 1]
+    assert set(shop.states().values()) == {"done"}
 
 
-def test_a_lease_that_was_lost_leaves_the_delivery_to_its_new_holder(
-    shop: Shop, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A worker that was asleep too long says so and changes nothing."""
+class Late(Inbox):
+    """An inbox whose third claim is answered when that is allowed."""
+
+    count = 0
+
+    def claim(self, *arguments: Any, **options: Any) -> Future[Claim]:
+        claim = super().claim(*arguments, **options)
+        self.count += 1
+        if self.count != 3:
+            return claim
+        self.claimed, self.late = claim, Future[Claim]()
+        self.asked.set()
+        return self.late
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.asked = asyncio.Event()
+
+
+def test_what_becomes_possible_during_a_look_is_not_forgotten(tmp_path: Path) -> None:
+    """One that may have killed a process ends while others are looked for: the next of its kind has its turn."""
+    shop = Shop(tmp_path / "inbox.sqlite3", Late)
+    inbox = shop.inbox
+    assert isinstance(inbox, Late)
+
+    class Outcomes(list[tuple[str, str]]):
+        def append(self, outcome: tuple[str, str]) -> None:
+            super().append(outcome)
+            if outcome[0] == "old_1":
+                inbox.late.set_result(inbox.claimed.result(WAIT))
 
     async def handler(delivery: Delivery) -> None:
-        shop.clock.advance(31)
-        assert (await asyncio.wrap_future(shop.inbox.claim(1, sources=SOURCES, lease=30, attempts=9))).leased
+        if delivery.id == "old_1":
+            await soon(inbox.asked)
 
+    shop.outcomes = Outcomes()
     shop.on_all(handler)
-    shop.put("evt_1")
-    asyncio.run(shop.worker().run_due())
-    assert shop.stats().pending == 1
-    assert "lost its lease" in caplog.text
+    shop.put("old_1", "old_2")
+    assert len(Inbox.claim(inbox, 2, sources=["stripe"], lease=LEASE, attempts=9).result(WAIT).leased) == 2
+    shop.clock.advance(LEASE)
+    shop.put("fresh")
+    assert asyncio.run(shop.worker(concurrency=3).run_due()) == 3
+    assert set(shop.states().values()) == {"done"}
+    shop.close()
+
+
+def test_without_handlers_the_store_is_left_alone(heard: Shop) -> None:
+    """There is nothing to take that could be handled here."""
+    heard.put("evt_1")
+    assert asyncio.run(heard.worker().run_due()) == 0
+    assert isinstance(heard.inbox, Heard)
+    assert not heard.inbox.answered.acquire(blocking=False)
+
+
+# --- when it looks ---------------------------------------------------------------------------------------------------
 
 
 def test_a_running_worker_takes_up_what_it_is_woken_for(shop: Shop) -> None:
     """A delivery that this process stored does not wait for the next look."""
-    handled = asyncio.Event()
+    handled = handled_by(shop)
+    worker = shop.worker()
+    worker.wake()
 
-    async def handler(delivery: Delivery) -> None:
-        shop.see(delivery)
-        handled.set()
-
-    shop.on_all(handler)
-
-    async def main() -> None:
-        worker = shop.worker()
-        worker.wake()
-        running = asyncio.create_task(worker.run())
+    async def scene() -> None:
         for number in range(3):
             handled.clear()
             await asyncio.to_thread(shop.put, f"evt_{number}")
             await asyncio.to_thread(worker.wake)
-            await asyncio.wait_for(handled.wait(), 10)
-        await worker.stop()
-        await running
+            await soon(handled)
 
-    asyncio.run(main())
+    running(worker, scene)
     assert shop.seen == [("evt_0", 1), ("evt_1", 1), ("evt_2", 1)]
-    assert shop.stats().done == 3
+    assert set(shop.states().values()) == {"done"}
 
 
-def test_a_running_worker_looks_for_itself(shop: Shop) -> None:
-    """What another process stored is found without being woken."""
-    handled = asyncio.Event()
+def test_a_running_worker_looks_for_itself(heard: Shop) -> None:
+    """What another process stored is found without being woken, also after a long time without anything."""
+    handled = handled_by(heard)
 
-    async def handler(delivery: Delivery) -> None:
-        handled.set()
+    async def scene() -> None:
+        await looks(heard, 3)
+        await asyncio.to_thread(heard.put, "evt_1")
+        await soon(handled)
 
-    shop.on_all(handler)
-
-    async def main() -> None:
-        worker = shop.worker(poll=0.01)
-        running = asyncio.create_task(worker.run())
-        await asyncio.to_thread(shop.put, "evt_1")
-        await asyncio.wait_for(handled.wait(), 10)
-        await worker.stop()
-        await running
-
-    asyncio.run(main())
+    running(heard.worker(poll=0.01), scene)
 
 
 def test_waking_a_worker_whose_loop_is_gone_does_nothing(shop: Shop) -> None:
     """The request that stored a delivery is not troubled by a worker that has ended."""
     worker = shop.worker()
-
-    async def main() -> None:
-        running = asyncio.create_task(worker.run())
-        await asyncio.sleep(0)
-        await worker.stop()
-        await running
-
-    asyncio.run(main())
+    running(worker, lambda: asyncio.sleep(0))
+    worker._woken.clear()
     worker.wake()
+    assert not worker._woken.is_set()
 
 
-def test_a_running_worker_prunes(shop: Shop) -> None:
-    """Finished deliveries do not fill the disk."""
-    shop.on_all(shop.asee)
-    shop.put("evt_1")
-    asyncio.run(shop.worker().run_due())
-    shop.clock.advance(SqliteInbox.RETENTION + 1)
-    handled = asyncio.Event()
+def test_a_worker_whose_places_are_taken_looks_only_to_know_that_the_store_is_up(heard: Shop) -> None:
+    """It claims nothing, however often it is woken."""
+    began, go = asyncio.Event(), asyncio.Event()
 
     async def handler(delivery: Delivery) -> None:
-        handled.set()
+        began.set()
+        await go.wait()
 
-    shop.handlers.add("stripe", "last", handler)
+    heard.on_all(handler)
+    heard.put("evt_1", "evt_2")
+    worker = heard.worker(poll=0.01, concurrency=1)
 
-    async def main() -> None:
-        worker = shop.worker()
-        running = asyncio.create_task(worker.run())
-        await asyncio.to_thread(shop.put, "evt_2", event="last")
-        worker.wake()
-        await asyncio.wait_for(handled.wait(), 10)
-        await worker.stop()
-        await running
+    async def scene() -> None:
+        await soon(began)
+        assert isinstance(heard.inbox, Heard)
+        while heard.inbox.answered.acquire(blocking=False):
+            pass
+        for _ in range(20):
+            worker.wake()
+            await asyncio.sleep(0)
+        assert not heard.inbox.answered.acquire(blocking=False)
+        heard.clock.advance(0.01)
+        assert await asyncio.to_thread(heard.inbox.answered.acquire, timeout=WAIT)
+        assert heard.entry("evt_2").attempts == 0
+        go.set()
 
-    asyncio.run(main())
-    assert shop.stats() == InboxStats(0, 1, 0, 0, None)
+    running(worker, scene)
 
 
-def test_a_store_that_is_down_does_not_end_the_worker(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+# --- what looks like a lease that has ended --------------------------------------------------------------------------
+
+
+def test_what_a_crash_left_is_taken_up_at_the_start(shop: Shop) -> None:
+    """Once its lease has ended, by the first look."""
+    shop.on_all(shop.see)
+    shop.lease()
+    assert asyncio.run(shop.worker().run_due()) == 0
+    shop.clock.advance(LEASE)
+    assert asyncio.run(shop.worker().run_due()) == 1
+    assert shop.seen == [("evt_1", 2)]
+
+
+@pytest.mark.parametrize("what", ["the clock is set forward", "the store is down", "the process is frozen"])
+def test_no_lease_is_taken_over_while_its_holder_could_not_extend_it(shop: Shop, what: str) -> None:
+    """It gets one lease's time to do so; what is due otherwise is taken at once, and leases that end later too."""
+    shop.on_all(shop.see)
+    worker = shop.worker(poll=1)
+    assert asyncio.run(worker.run_due()) == 0
+    lease = shop.lease("held")
+    if what == "the clock is set forward":
+        shop.clock.unix_seconds += 3600
+    elif what == "the store is down":
+        with shop.down():
+            for _ in range(4):
+                with pytest.raises(StoreDown):
+                    asyncio.run(worker.run_due())
+                shop.clock.advance(LEASE / 2)
+    else:
+        shop.clock.advance(2 * LEASE)
+    shop.put("fresh")
+    assert asyncio.run(worker.run_due()) == 1
+    shop.clock.advance(LEASE / 3)
+    assert asyncio.run(worker.run_due()) == 0
+    assert shop.inbox.extend([lease], LEASE).result(WAIT) == {lease.row}
+    for _ in range(2):
+        shop.clock.advance(LEASE / 3)
+        assert asyncio.run(worker.run_due()) == 0
+    assert shop.seen == [("fresh", 1)]
+    shop.clock.advance(LEASE / 3)
+    assert asyncio.run(worker.run_due()) == 1
+    assert shop.seen == [("fresh", 1), ("held", 2)]
+
+
+def test_leases_are_taken_over_by_a_worker_that_looks_all_the_time(shop: Shop) -> None:
+    """Time that passes as it should holds nothing up."""
+    shop.on_all(shop.see)
+    worker = shop.worker(poll=1)
+    shop.lease()
+    counts = []
+    for _ in range(7):
+        counts.append(asyncio.run(worker.run_due()))
+        shop.clock.advance(LEASE / 6)
+    assert counts == [0, 0, 0, 0, 0, 0, 1]
+
+
+def test_what_a_clock_that_is_set_back_would_delay_is_set_right(heard: Shop) -> None:
+    """At the start and each minute: a retry comes after its delay at most, not an hour later, and a lease ends so."""
+    handled = handled_by(heard)
+    lease = heard.lease("held")
+    assert heard.inbox.retry(heard.lease("evt_1"), 10, "").result(WAIT)
+    heard.clock.unix_seconds -= 3600
+
+    def delay(key: str) -> float:
+        return heard.entry(key).due_at - heard.clock.time()
+
+    async def scene() -> None:
+        await until(lambda: delay("evt_1") == 10, heard)
+        assert delay("held") == LEASE
+        heard.clock.unix_seconds -= 3600
+        await looks(heard, 3)
+        assert delay("evt_1") == 3610
+        heard.clock.monotonic_seconds += Worker.HOUSEKEEPING_INTERVAL
+        await until(lambda: delay("evt_1") == 10, heard)
+        heard.clock.advance(10)
+        await soon(handled)
+
+    running(heard.worker(poll=0.001), scene)
+    assert heard.seen == [("evt_1", 2)]
+    assert heard.inbox.done(lease).result(WAIT)
+
+
+# --- housekeeping ----------------------------------------------------------------------------------------------------
+
+
+class Hoard(Archive):
+    """An archive that is pruned in steps of ten, and tells of each."""
+
+    STEP = 10  # type: ignore[misc]  # smaller, for the test
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.steps: list[int] = []
+
+    def prune(self) -> Future[int]:
+        future = super().prune()
+        future.add_done_callback(lambda done: self.steps.append(done.result()))
+        return future
+
+
+def test_what_is_old_is_forgotten_in_steps_at_once(heard: Shop) -> None:
+    """A backlog of it is worked off without waiting for the next minute, and then it is left alone until that."""
+    heard.archive = hoard = Hoard(heard.writer, heard.archive._retention)
+    heard.handlers.add("stripe", "old", heard.see)
+    heard.put(*(f"evt_{number}" for number in range(25)), event="old")
+    asyncio.run(heard.worker().run_due())
+    heard.clock.advance(8 * DAY)
+
+    async def scene() -> None:
+        for steps in ([10], [10, 10], [10, 10, 5]):
+            await until(lambda steps=steps: hoard.steps == steps, heard)
+            await looks(heard, 3)
+            assert hoard.steps == steps
+            heard.clock.monotonic_seconds += Worker.PRUNE_PAUSE
+        heard.clock.monotonic_seconds += Worker.HOUSEKEEPING_INTERVAL - Worker.PRUNE_PAUSE - 1
+        await looks(heard, 3)
+        assert hoard.steps == [10, 10, 5]
+        heard.clock.monotonic_seconds += 1
+        await until(lambda: hoard.steps == [10, 10, 5, 0], heard)
+
+    running(heard.worker(poll=0.001), scene)
+    assert not any(heard.entry(f"evt_{number}").has_body for number in range(25))
+
+
+def test_a_worker_wakes_for_the_next_step_of_forgetting(shop: Shop) -> None:
+    """However long it would sleep otherwise."""
+    shop.archive = hoard = Hoard(shop.writer, shop.archive._retention)
+    shop.put(*(f"evt_{number}" for number in range(15)), event="old")
+    for lease in shop.claim():
+        assert shop.inbox.done(lease).result(WAIT)
+    shop.clock.advance(8 * DAY)
+    pruned = threading.Semaphore(0)
+    prune = hoard.prune
+
+    def heard() -> Future[int]:
+        future = prune()
+        shop.clock.monotonic_seconds += Worker.PRUNE_PAUSE
+        future.add_done_callback(lambda _: pruned.release())
+        return future
+
+    hoard.prune = heard  # type: ignore[method-assign]  # to tell of each step
+
+    async def scene() -> None:
+        for _ in range(2):
+            assert await asyncio.to_thread(pruned.acquire, timeout=WAIT)
+
+    running(shop.worker(poll=60), scene)
+    assert hoard.steps == [10, 5]
+
+
+# --- when things break -----------------------------------------------------------------------------------------------
+
+
+def test_a_store_that_is_down_does_not_end_the_worker(heard: Shop, caplog: pytest.LogCaptureFixture) -> None:
     """It backs off, and goes on by itself when the store is back; the log says each change once."""
-    shop = Shop(tmp_path / "inbox.sqlite3", Heard)
-    handled = asyncio.Event()
+    handled = handled_by(heard)
+    heard.put("evt_1")
+    assert isinstance(heard.inbox, Heard)
+    refused = heard.inbox.refused
 
-    async def handler(delivery: Delivery) -> None:
-        handled.set()
+    async def scene() -> None:
+        assert await asyncio.to_thread(refused.acquire, timeout=WAIT)
+        assert await asyncio.to_thread(refused.acquire, timeout=WAIT)
+        outage.__exit__(None, None, None)
+        await soon(handled)
 
-    shop.on_all(handler)
-    shop.put("evt_1")
-    worker = shop.worker(poll=0.001)
-
-    async def main() -> None:
-        with down(shop):
-            with pytest.raises(StoreDown):
-                await worker.run_due()
-            Heard.refused.clear()
-            running = asyncio.create_task(worker.run())
-            assert await asyncio.to_thread(Heard.refused.wait, 10)
-        await asyncio.wait_for(handled.wait(), 10)
-        await worker.stop()
-        await running
-
-    asyncio.run(main())
-    assert shop.stats().done == 1
+    outage = heard.down()
+    outage.__enter__()
+    running(heard.worker(poll=0.001), scene)
+    assert heard.states() == {"evt_1": "done"}
     assert [("is down" in message, "is back" in message) for message in caplog.messages] == [
         (True, False),
         (False, True),
     ]
-    shop.inbox.close()
 
 
-def test_what_a_handler_did_is_recorded_when_the_store_is_back(tmp_path: Path) -> None:
-    """A success during an outage is not repeated after it."""
-    shop = Shop(tmp_path / "inbox.sqlite3", Heard)
-    shop.put("evt_1")
-    Heard.refused.clear()
-
-    async def main() -> None:
-        outage = ExitStack()
-
-        async def handler(delivery: Delivery) -> None:
-            shop.see(delivery)
-            outage.enter_context(down(shop))
-
-        shop.on_all(handler)
-        due = asyncio.create_task(shop.worker(poll=0.001).run_due())
-        assert await asyncio.to_thread(Heard.refused.wait, 10)
-        outage.close()
-        await due
-
-    asyncio.run(main())
-    assert (shop.seen, shop.stats().done) == ([("evt_1", 1)], 1)
-    shop.inbox.close()
+@pytest.mark.parametrize(("failures", "seconds"), [(1, 2), (2, 4), (4, 16), (5, 30), (10_000, 30)])
+def test_a_store_that_stays_down_is_asked_less_and_less_often(
+    shop: Shop, failures: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice as long between tries each time, up to half a minute."""
+    asked: list[float | None] = []
+    timeout = asyncio.timeout
+    monkeypatch.setattr(asyncio, "timeout", lambda delay: (asked.append(delay), timeout(0))[1])
+    asyncio.run(shop.worker(poll=1)._sleep(failures))
+    assert asked == [seconds]
 
 
-class Buggy(SqliteInbox):
-    """An inbox with a bug in its first claim."""
+class Buggy(Heard):
+    """An inbox with a bug in its first claims, and in the first outcomes."""
 
-    bugs = 1
+    claims = outcomes = 3
 
-    def claim(self, limit: int, *, sources: Iterable[str], lease: float, attempts: int) -> Future[Claim]:
-        if self.bugs:
-            self.bugs -= 1
-            raise sqlite3.ProgrammingError("a bug")
-        return super().claim(limit, sources=sources, lease=lease, attempts=attempts)
+    def claim(self, *arguments: Any, **options: Any) -> Future[Claim]:
+        if self.claims:
+            self.claims -= 1
+            raise ArithmeticError("a bug")
+        return super().claim(*arguments, **options)
+
+    def done(self, lease: Any) -> Future[bool]:
+        if self.outcomes:
+            self.outcomes -= 1
+            raise LookupError("another bug")
+        return super().done(lease)
 
 
 def test_a_bug_of_ours_does_not_end_the_worker(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged with its traceback, and the worker goes on."""
+    """Each is logged once with its traceback, and the worker goes on."""
     shop = Shop(tmp_path / "inbox.sqlite3", Buggy)
-    handled = asyncio.Event()
-
-    async def handler(delivery: Delivery) -> None:
-        handled.set()
-
-    shop.on_all(handler)
-    shop.put("evt_1")
-
-    async def main() -> None:
-        worker = shop.worker(poll=0.001)
-        running = asyncio.create_task(worker.run())
-        await asyncio.wait_for(handled.wait(), 10)
-        await worker.stop()
-        await running
-
-    asyncio.run(main())
-    assert "a bug" in caplog.text
-    shop.inbox.close()
+    shop.on_all(shop.asee)
+    shop.put(*(f"evt_{number}" for number in range(4)))
+    running(shop.worker(poll=0.001, concurrency=1), lambda: until(lambda: "done" in shop.states().values(), shop))
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ArithmeticError, LookupError]
+    assert {record.levelno for record in caplog.records} == {logging.ERROR}
+    shop.close()
 
 
-async def stopped_in_the_middle(
-    shop: Shop, handler: Callable[[Delivery], object], began: asyncio.Event, stop: Callable[..., Any]
-) -> None:
-    shop.on_all(handler)
-    worker = shop.worker()
-    running = asyncio.create_task(worker.run())
-    await asyncio.wait_for(began.wait(), 10)
-    await stop(worker, running)
-    assert running.done()
+# --- stopping --------------------------------------------------------------------------------------------------------
 
 
 def test_stopping_lets_handlers_finish_within_the_grace(shop: Shop) -> None:
-    """What is nearly done is done before the process ends."""
+    """What is nearly done is done before the process ends; nothing else is begun."""
+    began, go = asyncio.Event(), asyncio.Event()
 
-    async def main() -> None:
-        began = asyncio.Event()
+    async def handler(delivery: Delivery) -> None:
+        began.set()
+        await go.wait()
+        shop.see(delivery)
 
-        async def handler(delivery: Delivery) -> None:
-            began.set()
-            await asyncio.sleep(0)
-            shop.see(delivery)
+    async def scene() -> None:
+        await soon(began)
+        asyncio.get_running_loop().call_soon(go.set)
 
-        async def stop(worker: Worker, running: asyncio.Task[None]) -> None:
-            await worker.stop()
-
-        await stopped_in_the_middle(shop, handler, began, stop)
-
-    shop.put("evt_1")
-    asyncio.run(main())
-    assert (shop.seen, shop.stats().done) == ([("evt_1", 1)], 1)
+    shop.on_all(handler)
+    shop.put("evt_1", "evt_2")
+    running(shop.worker(concurrency=1), scene)
+    assert (shop.seen, shop.states()) == ([("evt_1", 1)], {"evt_1": "done", "evt_2": "pending"})
 
 
 @pytest.mark.parametrize("by_cancelling", [True, False])
 def test_stopping_releases_the_leases_of_handlers_that_are_not_done(shop: Shop, by_cancelling: bool) -> None:
-    """The next process need not wait for the lease to end; the handler was told to stop."""
-    ends: list[str] = []
+    """The next process need not wait for the lease to end, and the attempt is not counted."""
+    began, ends = asyncio.Event(), list[str]()
+
+    async def handler(delivery: Delivery) -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ends.append(delivery.id)
 
     async def main() -> None:
-        began = asyncio.Event()
+        worker = shop.worker()
+        run = asyncio.create_task(worker.run())
+        await soon(began)
+        if by_cancelling:
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+        else:
+            await worker.stop(grace=0)
+            assert await worker.run_due() == 0
+            await run
 
-        async def handler(delivery: Delivery) -> None:
-            began.set()
-            try:
-                await asyncio.Event().wait()
-            finally:
-                ends.append(delivery.id)
-
-        async def stop(worker: Worker, running: asyncio.Task[None]) -> None:
-            if by_cancelling:
-                running.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await running
-            else:
-                await worker.stop(grace=0)
-                assert await worker.run_due() == 0
-
-        await stopped_in_the_middle(shop, handler, began, stop)
-
+    shop.on_all(handler)
     shop.put("evt_1")
     asyncio.run(main())
     assert ends == ["evt_1"]
-    assert [lease.attempt for lease in shop.inbox.claim(1, sources=SOURCES, lease=1, attempts=9).result(10).leased] == [
-        2
-    ]
+    assert [lease.delivery.attempt for lease in shop.claim()] == [1]
 
 
-class Slow(SqliteInbox):
+class Slow(Inbox):
     """An inbox that tells when it is asked for a claim, and answers when it is told to."""
 
-    asked = threading.Event()
-    go = threading.Event()
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.asked, self.go = threading.Event(), threading.Event()
 
-    def claim(self, limit: int, *, sources: Iterable[str], lease: float, attempts: int) -> Future[Claim]:
-        self._writer.submit(lambda connection: self.asked.set() or self.go.wait(10))
-        return super().claim(limit, sources=sources, lease=lease, attempts=attempts)
+    def claim(self, *arguments: Any, **options: Any) -> Future[Claim]:
+        if not self.go.is_set():
+            self._writer.submit(lambda session: self.asked.set() or self.go.wait(WAIT))
+        future = super().claim(*arguments, **options)
+        future.set_running_or_notify_cancel = lambda: True  # type: ignore[method-assign]  # set here
+        Future.set_running_or_notify_cancel(future)
+        return future
 
 
-def test_what_is_claimed_while_the_worker_stops_is_given_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_cancelling", [True, False])
+def test_what_is_claimed_while_the_worker_stops_is_given_back(tmp_path: Path, by_cancelling: bool) -> None:
     """A stop does not leave behind a lease that nobody works on."""
     shop = Shop(tmp_path / "inbox.sqlite3", Slow)
+    inbox = shop.inbox
+    assert isinstance(inbox, Slow)
     shop.on_all(shop.see)
     shop.put("evt_1")
 
     async def main() -> None:
         worker = shop.worker()
-        running = asyncio.create_task(worker.run())
-        assert await asyncio.to_thread(Slow.asked.wait, 10)
-        stopping = asyncio.create_task(worker.stop())
-        await asyncio.sleep(0)
-        Slow.go.set()
-        await stopping
-        await running
+        run = asyncio.create_task(worker.run())
+        assert await asyncio.to_thread(inbox.asked.wait, WAIT)
+        if by_cancelling:
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+            inbox.go.set()
+        else:
+            stopping = asyncio.create_task(worker.stop())
+            await asyncio.sleep(0)
+            inbox.go.set()
+            await stopping
+            await run
 
     asyncio.run(main())
-    found = shop.inbox.claim(1, sources=SOURCES, lease=30, attempts=9).result(10)
-    assert ([lease.id for lease in found.leased], shop.seen) == (["evt_1"], [])
-    shop.inbox.close()
+    shop.writer.close()
+    assert ([lease.delivery.attempt for lease in shop.claim()], shop.seen) == ([1], [])
+    shop.close()
+
+
+def test_a_claim_that_nobody_waits_for_any_more_and_that_failed_troubles_nobody(shop: Shop) -> None:
+    """There is nothing to give back."""
+    failed, withdrawn = Future[Claim](), Future[Claim]()
+    failed.set_exception(StoreDown("down"))
+    assert withdrawn.cancel()
+    worker = shop.worker()
+    worker._give_back_late(failed)
+    worker._give_back_late(withdrawn)
+    assert shop.writer._thread is None
+
+
+def test_stopping_does_not_wait_for_a_store_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process can end; leases end by themselves."""
+    monkeypatch.setattr(Worker, "RELEASE_SECONDS", 0.01)
+    shop = Shop(tmp_path / "inbox.sqlite3", Slow)
+    inbox = shop.inbox
+    assert isinstance(inbox, Slow)
+    shop.on_all(shop.see)
+
+    async def main() -> None:
+        worker = shop.worker()
+        run = asyncio.create_task(worker.run())
+        assert await asyncio.to_thread(inbox.asked.wait, WAIT)
+        await worker.stop(grace=0)
+        assert not run.done()
+        inbox.go.set()
+        await run
+
+    asyncio.run(main())
+    shop.close()
+
+
+# --- real processes --------------------------------------------------------------------------------------------------
+
+WORKERS = """
+import asyncio, os, sys, time
+from pathlib import Path
+sys.path.insert(0, os.environ["WORLD"])
+from handling_world import Shop
+from launchkit.pipeline.clock import SystemClock
+
+path, notes, lease, processes = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
+
+def handler(delivery):
+    with open(notes, "a") as file:
+        file.write(f"{os.getpid()} {delivery.id} {delivery.attempt}\\n")
+    if delivery.id == "poison":
+        os._exit(7)
+
+async def work(shop):
+    worker = shop.worker(poll=0.01, lease=lease, concurrency=2)
+    run = asyncio.create_task(worker.run())
+    while "pending" in shop.states().values():
+        await asyncio.sleep(0.01)
+    await worker.stop()
+    await run
+
+def begin():
+    process = os.fork()
+    if not process:
+        shop = Shop(path)
+        shop.clock, shop.drum.pause = SystemClock(), time.sleep
+        shop.on_all(handler)
+        asyncio.run(work(shop))
+        shop.close()
+        os._exit(0)
+
+for _ in range(processes):
+    begin()
+while processes:
+    status = os.waitstatus_to_exitcode(os.wait()[1])
+    print(status)
+    if status == 7:
+        begin()
+    else:
+        processes -= 1
+"""
+
+
+def work(path: Path, *, lease: float, processes: int) -> tuple[list[int], list[list[str]]]:
+    """Run workers until nothing is pending, starting one anew whenever one was killed.
+
+    Returns what they ended with, and (process, delivery, attempt) of each start of a handler.
+    """
+    notes = path.with_name("notes")
+    arguments = [str(path), str(notes), str(lease), str(processes)]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), WORLD=str(Path(__file__).parent))
+    done = subprocess.run(
+        [sys.executable, "-c", WORKERS, *arguments], env=environment, stdout=subprocess.PIPE, timeout=60, check=True
+    )
+    return [int(status) for status in done.stdout.split()], [line.split() for line in notes.read_text().splitlines()]
+
+
+def put_now(path: Path, *keys: str) -> Shop:
+    """Put deliveries that are due by the real clock."""
+    shop = Shop(path)
+    shop.clock.unix_seconds = time.time() - 1
+    for key in keys:
+        assert shop.inbox.put(new_delivery(key))
+    shop.writer.close()
+    return shop
+
+
+@pytest.mark.real_server
+def test_a_message_that_kills_the_process_stops_at_its_limit(tmp_path: Path) -> None:
+    """Each start costs one attempt; when they are used up the process lives, and so do those that were beside it."""
+    shop = put_now(tmp_path / "inbox.sqlite3", "poison", "good", "other")
+    exits, starts = work(shop.path, lease=0.2, processes=1)
+    assert (exits, Counter(key for _, key, _ in starts)["poison"]) == ([7, 7, 7, 0], 3)
+    assert shop.states() == {"poison": "dead", "good": "done", "other": "done"}
+    shop.close()
+
+
+@pytest.mark.real_server
+def test_two_processes_share_the_work(tmp_path: Path) -> None:
+    """Each delivery is handled once, by either."""
+    keys = [f"evt_{number}" for number in range(200)]
+    shop = put_now(tmp_path / "inbox.sqlite3", *keys)
+    exits, starts = work(shop.path, lease=30, processes=2)
+    assert exits == [0, 0]
+    assert sorted((key, attempt) for _, key, attempt in starts) == sorted((key, "1") for key in keys)
+    assert len({process for process, _, _ in starts}) == 2
+    shop.close()

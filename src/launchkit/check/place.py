@@ -99,17 +99,18 @@ def _webhooks(settings: Settings) -> Iterator[Finding]:
 
 
 def _data_dir(settings: Settings, rules: list[Rule]) -> Iterator[Finding]:
-    stores = settings.webhooks.enabled and bool(settings.webhooks.sources)
+    stores = settings.webhooks.enabled and bool(settings.webhooks.sources) and settings.database_url is None
     signs = settings.secret_key is None and any(limit.by.by_account for rule in rules for limit in rule.limits)
     kept = "Webhooks are stored" if stores else "The key that account limits and device cookies need is kept"
     found, remedy = (error, "") if stores else (warning, f", or {PREFIX}SECRET_KEY")
     if not stores and not signs:
         return
+    elsewhere = f", or {PREFIX}DATABASE_URL" if stores else ""
     if is_ephemeral(settings):
         yield found(
             "ephemeral-data-dir",
             f"{kept} on a disk that this platform throws away at every deploy.",
-            f"Mount a volume and set {PREFIX}DATA_DIR to it{remedy}.",
+            f"Mount a volume and set {PREFIX}DATA_DIR to it{remedy}{elsewhere}.",
         )
     elif not is_writable(settings.data_dir):
         yield found(

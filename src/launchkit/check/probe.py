@@ -40,8 +40,8 @@ from launchkit.pipeline.perform import perform, perform_now
 from launchkit.rate_limit.interceptor import RateLimit
 from launchkit.rate_limit.memory import MemoryLimiter
 from launchkit.settings import Preset, RateLimitRule, RateLimitSettings, Routes, Settings
-from launchkit.webhooks.delivery import Handlers
-from launchkit.webhooks.interceptor import Webhooks
+from launchkit.webhooks.handlers import Handlers
+from launchkit.webhooks.interceptor import Intakes
 
 FUNCTION: Final = "launchkit-check-function"
 """The header that stands for what a rule's own function returns."""
@@ -157,7 +157,7 @@ class Rehearsal:
             report=lambda _, __: None,
             exempt=lambda: webhooks.patterns,
         )
-        webhooks = Webhooks(settings.webhooks, clock, handlers, _refuse_delivery, lambda: None)
+        webhooks = Intakes(settings.webhooks, clock, handlers, _refuse_delivery, lambda: None, settings.edge.url)
         webhooks.compile()
         self.rules = self._limits.rules
         self._planner = Planner((self._limits, webhooks))

@@ -27,8 +27,8 @@ from launchkit.errors import CheckFailed, Finding
 from launchkit.pipeline.clock import Clock
 from launchkit.rate_limit.rules import Rule
 from launchkit.settings import Settings
-from launchkit.webhooks.delivery import Handlers
-from launchkit.webhooks.interceptor import Webhooks
+from launchkit.webhooks.handlers import Handlers
+from launchkit.webhooks.interceptor import Intakes
 
 logger = logging.getLogger("launchkit")
 
@@ -60,7 +60,7 @@ class SelfCheck:
         self,
         settings: Settings,
         rules: tuple[Rule, ...],
-        webhooks: Webhooks,
+        webhooks: Intakes,
         handlers: Handlers,
         clock: Clock,
         where: Surroundings | None = None,

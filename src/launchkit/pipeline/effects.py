@@ -24,6 +24,10 @@ class StoreDown(Exception):
     """A store did not answer within its budget, or refused."""
 
 
+class StoreFull(StoreDown):
+    """A store has no room left for this."""
+
+
 # --- rate limits ---------------------------------------------------------------------------------------------------
 
 
@@ -230,18 +234,30 @@ class ReadBody:
 
 @dataclass(slots=True, frozen=True)
 class NewDelivery:
-    """A verified webhook, before it is stored. `dedupe_key` is unique within its source."""
+    """A verified webhook, before it is stored."""
 
     source: str
     dedupe_key: str
+    """Unique within its source."""
     event: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+    digest: str | None = None
+    """The SHA-256 of what was signed, in hex, if `dedupe_key` was not part of it; unique within its source too."""
+    order_key: str | None = None
+    """Deliveries with the same one are handled one after the other."""
+    delay: float = 0.0
+    """Seconds before it may be handled."""
+    may_use_reserve: bool = False
+    """Whether it may take the room that is kept for senders that never send again."""
 
 
 @dataclass(slots=True)
 class Enqueue:
-    """Store a delivery durably. The answer comes after the commit: True if it is new, False for a duplicate."""
+    """Store a delivery durably. The answer comes after the commit: True if it is new, False for a duplicate.
+
+    Raises `StoreFull` when there is no room for it.
+    """
 
     delivery: NewDelivery
 

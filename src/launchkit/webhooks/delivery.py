@@ -1,13 +1,16 @@
-"""What a handler gets, and which handler gets it."""
+"""What a handler gets."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from launchkit.errors import LaunchKitError
+from launchkit.webhooks.record import arecord, record
+
+SUBMITTED = "app"
+"""The source of what the app itself has submitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,7 @@ class Delivery:
     id: str
     """The sender's id for it, such as `evt_...`; the body's SHA-256 where there is none."""
     source: str
-    """The source's name in the settings."""
+    """The source's name in the settings; `app` for what the app itself has submitted."""
     event: str
     """The kind of event, such as `invoice.paid`; empty where the sender does not name one."""
     body: bytes = field(repr=False)
@@ -35,36 +38,45 @@ class Delivery:
 
     @property
     def idempotency_key(self) -> str:
-        """The same on every attempt: hand it to services that take one, so that a repeated handler acts once."""
+        """`source:id`, the same on every attempt: hand it to services that take one, so that a repeat acts once.
+
+        It is also the delivery's name on the command line and for `kit.complete`.
+        """
         return f"{self.source}:{self.id}"
 
+    def record(self, connection: object) -> bool:
+        """Write down, in the transaction that is open on `connection`, that this delivery's effect is done.
 
-Handler = Callable[[Delivery], object]
-"""A function of the app, sync or async."""
+        Call it first, and change things only if it returns True: False says that a repeat finds the effect done. The
+        record is committed or rolled back with what the handler changes, so that there is exactly one effect.
 
-
-class Handlers:
-    """The app's handlers, by source and event."""
-
-    def __init__(self) -> None:
-        self._handlers: dict[tuple[str, str | None], Handler] = {}
-
-    def add(self, source: str, event: str | None, function: Handler) -> None:
-        """Register a handler for one event of a source, or with None for all that have no handler of their own.
+        Args:
+            connection: of any DB-API driver, or SQLAlchemy's Connection or Session. For async ones see `arecord`.
 
         Raises:
-            LaunchKitError: if there is one already: a second would silently replace it.
+            LaunchKitError: without a transaction, or where the table `launchkit_deliveries` has to be made first.
         """
-        if (source, event) in self._handlers:
-            what = "every event" if event is None else f"event {event!r}"
-            raise LaunchKitError(f"{what} of webhook source {source!r} has a handler already: call both from one")
-        self._handlers[source, event] = function
+        return record(connection, self.idempotency_key)
 
-    def find(self, source: str, event: str) -> Handler | None:
-        """Return the handler for an event, or None."""
-        return self._handlers.get((source, event), self._handlers.get((source, None)))
+    async def arecord(self, connection: object) -> bool:
+        """Do `record` on an async connection: SQLAlchemy's, psycopg's, asyncpg's or aiosqlite's."""
+        return await arecord(connection, self.idempotency_key)
 
-    @property
-    def sources(self) -> frozenset[str]:
-        """The sources that have a handler."""
-        return frozenset(source for source, _ in self._handlers)
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to handle a delivery, for as long as it is extended.
+
+    Whatever is recorded about a delivery names its lease; once another was given out, with a higher `token`, this one
+    is void.
+    """
+
+    row: int
+    """The delivery's number in the inbox."""
+    token: int
+    """How often a lease on it was given out: the fencing token."""
+    delivery: Delivery
+    order_key: str | None = None
+    """What it is serial by."""
+    is_taken_over: bool = False
+    """Whether somebody else's lease on it had ended."""

@@ -1,0 +1,1 @@
+"""How senders sign webhooks, and how to tell."""
