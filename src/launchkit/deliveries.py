@@ -237,10 +237,13 @@ class Deliveries:
         self.inbox.close()
 
     def open_sources(self) -> frozenset[str]:
-        """Return the sources that have a handler and a secret: those that are handled."""
+        """Return the sources that are handled: with a secret, and a handler unless a queue of the app's own has them."""
         if not self._settings.webhooks.enabled:
             return frozenset()
-        return self.handlers.sources - self.intakes.closed.keys()
+        wanted = self.handlers.sources
+        if self._queue is not None and not self._queue.runs_tickets:
+            wanted = wanted.union(self.intakes.sources)
+        return wanted - self.intakes.closed.keys()
 
     def _new_worker(self) -> WebhookWorker:
         handling: Handling = self._attempts

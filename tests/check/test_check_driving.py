@@ -381,7 +381,9 @@ def test_an_unsigned_delivery_is_proved_to_be_refused(tmp_path: Path, caplog: py
     kit.webhook("clerk")(never)
     report = kit.self_check.run()
     assert report.proved[1:] == ("POST /webhooks/stripe: refuses deliveries of stripe that are not signed",)
-    assert report.findings == ()
+    (finding,) = report.findings
+    assert (finding.code, finding.severity) == ("webhook-without-handler", "warning")
+    assert "of stripe" in finding.message
     assert not (tmp_path / "data").exists()
     assert caplog.records == []
     assert kit.webhooks.counts.read() == {}

@@ -152,6 +152,9 @@ class SelfCheck:
         for name, path in self._webhooks.sources.items():
             if name in self._webhooks.closed:
                 continue
+            if self._settings.webhooks.queue is None and name not in self._handlers.sources:
+                message = f"Deliveries of {name} are taken in at {path}, and there is no handler for them."
+                yield warning("webhook-without-handler", message, f"Register one with @kit.webhook({name!r}).")
             status = rehearsal.refuses_unsigned(path)
             if status == 401:
                 proved.append(f"POST {path}: refuses deliveries of {name} that are not signed")
