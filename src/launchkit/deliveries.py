@@ -237,7 +237,7 @@ class Deliveries:
         self.inbox.close()
 
     def open_sources(self) -> frozenset[str]:
-        """Return the sources that are handled: with a secret, and a handler unless a queue of the app's own has them."""
+        """Return the sources that are handled: those with a secret, and a handler here or behind a queue."""
         if not self._settings.webhooks.enabled:
             return frozenset()
         wanted = self.handlers.sources

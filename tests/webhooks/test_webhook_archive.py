@@ -143,14 +143,17 @@ def test_the_backlog_is_what_is_to_be_done(store: Store, clock: FrozenClock) -> 
 
 
 def test_what_waits_for_later_is_not_overdue(store: Store, clock: FrozenClock) -> None:
-    """Neither what was submitted for later nor what is in hands."""
-    store.put("later", delay=100)
+    """Neither what was submitted for later nor what is in hands, until its time has come or its lease has ended."""
+    start = clock.time()
+    store.put("later", delay=20)
     assert done(store.archive.backlog()).oldest_due is None
     store.put("leased")
     store.claim()
     assert done(store.archive.backlog()).oldest_due is None
-    clock.advance(100)
-    assert done(store.archive.backlog()).oldest_due == clock.time()
+    clock.advance(LEASE)
+    assert done(store.archive.backlog()).oldest_due == start + 20
+    assert store.claimed(1) == ["later"]
+    assert done(store.archive.backlog()).oldest_due == start + LEASE
 
 
 def test_counts_are_by_source_event_and_state(store: Store) -> None:

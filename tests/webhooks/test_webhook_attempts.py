@@ -166,7 +166,7 @@ def test_a_failure_is_tried_again_by_schedule_and_then_dead(
 def test_a_failure_is_kept_by_class_and_place_and_logged_with_its_traceback(
     shop: Shop, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The message may hold what the sender sent: it is for the log, which is redacted, and not for the inbox."""
+    """The message may hold what the sender sent: the inbox does not get it."""
     attempt(shop, shop.fail, number=number)
     line = shop.fail.__code__.co_firstlineno + 2
     assert shop.entry().error == f"ValueError in fail at handling_world.py:{line}"
@@ -202,7 +202,7 @@ def test_whatever_a_handler_raises_is_a_failed_attempt(shop: Shop, error: BaseEx
     assert shop.entry().due_at == shop.clock.time() + 10
 
 
-@pytest.mark.parametrize(("after", "delay"), [(700.5, 700.5), (0, 0), (-5, 0), (float("nan"), 0), (None, 5)])
+@pytest.mark.parametrize(("after", "delay"), [(700.5, 700.5), (0, 0), (None, 5)])
 def test_a_handler_may_ask_for_another_attempt(
     shop: Shop, after: float | None, delay: float, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -271,7 +271,7 @@ def test_an_async_handler_that_takes_too_long_is_cancelled(shop: Shop, caplog: p
     attempt(shop, handler, handler_timeout=0.01)
     assert cancelled.is_set()
     assert (shop.entry().state, shop.entry().error) == ("pending", "the handler took longer than 0.01 s")
-    assert "longer than 0.01 s" in caplog.text
+    assert "HandlerTimeout" in caplog.text
 
 
 def test_an_async_handler_that_ignores_its_cancellation_is_left_behind(shop: Shop) -> None:
@@ -507,32 +507,62 @@ async def cancelled_in_the_middle(shop: Shop, handling: asyncio.Task[None], bega
         await handling
 
 
-@pytest.mark.parametrize("is_async", [True, False])
-def test_cancelling_ends_the_handler_and_gives_the_lease_back_uncounted(shop: Shop, is_async: bool) -> None:
-    """The next process need not wait for the lease to end, and a deploy uses no attempt up."""
-    began, go, ends = threading.Event(), threading.Event(), list[str]()
+class Watched(Inbox):
+    """An inbox that notes what had happened when a lease was given back."""
 
-    def handler(delivery: Delivery) -> None:
-        began.set()
-        assert go.wait(WAIT)
+    happened: list[str]
 
-    async def ahandler(delivery: Delivery) -> None:
+    def release(self, lease: Lease, delay: float = 0.0) -> Future[bool]:
+        self.happened.append("released")
+        return super().release(lease, delay)
+
+
+def test_cancelling_ends_an_async_handler_and_then_gives_the_lease_back_uncounted(tmp_path: Path) -> None:
+    """Its last words are said before another can begin; a deploy costs neither a lease's time nor an attempt."""
+    shop = Shop(tmp_path / "inbox.sqlite3", Watched)
+    began, happened = threading.Event(), list[str]()
+    assert isinstance(shop.inbox, Watched)
+    shop.inbox.happened = happened
+
+    async def handler(delivery: Delivery) -> None:
         began.set()
         try:
             await asyncio.Event().wait()
         finally:
-            ends.append(delivery.id)
+            await asyncio.sleep(0)
+            happened.append("ended")
 
-    shop.on_all(ahandler if is_async else handler)
+    shop.on_all(handler)
 
     async def main() -> None:
         handling = asyncio.create_task(shop.attempts().handle(shop.lease()))
         await cancelled_in_the_middle(shop, handling, began)
 
     asyncio.run(main())
-    assert ends == (["evt_1"] if is_async else [])
+    assert happened == ["ended", "released"]
     assert [lease.delivery.attempt for lease in shop.claim()] == [1]
     assert shop.outcomes == []
+    shop.close()
+
+
+def test_cancelling_leaves_a_sync_handler_its_lease_while_it_runs(shop: Shop) -> None:
+    """Its thread cannot be stopped: nobody else begins the same beside it, until the lease has ended by itself."""
+    began, go = threading.Event(), threading.Event()
+
+    def handler(delivery: Delivery) -> None:
+        began.set()
+        assert go.wait(WAIT)
+
+    shop.on_all(handler)
+
+    async def main() -> None:
+        handling = asyncio.create_task(shop.attempts().handle(shop.lease()))
+        await cancelled_in_the_middle(shop, handling, began)
+
+    asyncio.run(main())
+    assert (shop.claim(), shop.entry().is_leased, shop.outcomes) == ((), True, [])
+    shop.clock.advance(LEASE)
+    assert [lease.delivery.attempt for lease in shop.claim()] == [2]
     go.set()
 
 

@@ -220,7 +220,7 @@ def test_an_app_without_webhooks_has_no_inbox(make: Callable[..., Target], tmp_p
     """No figures of it, no check, and no file."""
     target = make("wsgi")
     assert not [line for line in metrics(target) if "webhooks_inbox" in line]
-    assert "webhooks" not in [check.name for check in target.kit.health.checks]
+    assert "webhook inbox" not in [check.name for check in target.kit.health.checks]
     assert not (tmp_path / "data").exists()
 
 
@@ -247,7 +247,7 @@ def test_health_warns_of_what_grows_old_and_stays_ready(make: Callable[..., Targ
     target.kit.queue_depth("images")(lambda: (1, 61.0))
     target.kit.webhooks.submit("mail")
     target.world.clock.advance(61)
-    assert checks(target) == {"webhooks": ("warn", "BacklogTooOld"), "images": ("warn", "BacklogTooOld")}
+    assert checks(target) == {"webhook inbox": ("warn", "BacklogTooOld"), "images": ("warn", "BacklogTooOld")}
     assert target.request("GET", "/health/ready").status == 200
 
 

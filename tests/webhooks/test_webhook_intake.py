@@ -587,7 +587,7 @@ class Naming:
 
 def test_an_own_scheme_that_raises_refuses(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     """What it cannot make sense of is not let through, and is no 500 of ours; the log says which scheme it is."""
-    door = Door(sources={"shop": {"scheme": Raising(), "secrets": ["x"]}})
+    door = Door(sources={"shop": {"scheme": Raising(), "secrets": [stripe_secret()]}})
     response = door.answer(posted(path="/webhooks/shop"), store, b"card 42")
     assert (response.status, store.states()) == (401, {})
     assert door.webhooks.counts.read() == {("shop", "malformed"): 1}
@@ -597,7 +597,7 @@ def test_an_own_scheme_that_raises_refuses(store: Store, caplog: pytest.LogCaptu
 @pytest.mark.parametrize("odd", ["", "with space", "ü", "x" * 256])
 def test_an_own_schemes_odd_ids_are_hashed(store: Store, odd: str) -> None:
     """They fit the inbox, and are the same each time; an event that is no word is none."""
-    door = Door(sources={"shop": {"scheme": Naming(), "secrets": ["x"]}})
+    door = Door(sources={"shop": {"scheme": Naming(), "secrets": [stripe_secret()]}})
     for status in ("accepted", "duplicate"):
         response = door.answer(posted({"x-id": odd}, path="/webhooks/shop"), store, b"{}")
         assert content(response) == {"status": status}

@@ -619,8 +619,10 @@ class Slow(Inbox):
         self.asked, self.go = threading.Event(), threading.Event()
 
     def claim(self, *arguments: Any, **options: Any) -> Future[Claim]:
-        if not self.go.is_set():
-            self._writer.submit(lambda session: self.asked.set() or self.go.wait(WAIT))
+        if self.go.is_set():
+            return super().claim(*arguments, **options)
+        self._writer.submit(lambda session: self.asked.set() or self.go.wait(WAIT))
+        assert self.asked.wait(WAIT)
         future = super().claim(*arguments, **options)
         future.set_running_or_notify_cancel = lambda: True  # type: ignore[method-assign]  # set here
         Future.set_running_or_notify_cancel(future)

@@ -60,6 +60,7 @@ class Words(Database):
 
 class WordSession(Session):
     by_due = locked = ""
+    undoes_statements = False
     now = 0.0
 
     def __init__(self, words: Words) -> None:
@@ -317,8 +318,8 @@ def test_a_task_is_told_on_its_own_loop(writer: Writer) -> None:
     assert threads == [threading.current_thread()] * 2
 
 
-def test_a_task_that_was_cancelled_is_told_nothing(writer: Writer, words: Words) -> None:
-    """Its operation is carried out all the same, and nothing is complained about."""
+def test_what_no_task_waits_for_any_more_is_left_out(writer: Writer, words: Words) -> None:
+    """It was given up before its turn: the sender was asked to come again, and will."""
 
     async def main() -> str:
         with held(writer):
@@ -330,7 +331,26 @@ def test_a_task_that_was_cancelled_is_told_nothing(writer: Writer, words: Words)
         return result
 
     assert asyncio.run(main(), debug=True) == "b"
+    assert words.words() == ["b"]
+
+
+def test_a_task_that_gives_up_in_the_middle_is_told_nothing(
+    writer: Writer, words: Words, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its operation has begun, and is carried out; nothing is complained about."""
+    began, go = threading.Event(), threading.Event()
+
+    async def main() -> None:
+        given_up = writer.asubmit(adding("a", lambda: began.set() or go.wait(WAIT)))
+        assert await asyncio.to_thread(began.wait, WAIT)
+        given_up.cancel()
+        go.set()
+        assert await writer.asubmit(adding("b")) == "b"
+        assert given_up.cancelled()
+
+    asyncio.run(main(), debug=True)
     assert words.words() == ["a", "b"]
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_a_loop_that_is_closed_stops_nobody_else_from_being_told(

@@ -178,7 +178,7 @@ class Archive:
         def operation(session: Session) -> Backlog:
             statement = _BACKLOG.format(by_due=session.by_due, is_next=IS_NEXT)
             ((pending, leased, retrying, oldest),) = session.query(statement, (session.now, session.now))
-            ((dead,),) = session.query("SELECT COUNT(*) FROM delivery WHERE state = 'dead'")
+            ((dead,),) = session.query("SELECT COUNT(*) FROM delivery WHERE state = 'dead' AND state <> 'pending'")
             return Backlog(pending, leased or 0, retrying or 0, dead, oldest)
 
         return self._writer.submit(operation)
@@ -197,9 +197,15 @@ class Archive:
 
         def operation(session: Session) -> int:
             now, kept = session.now, self._retention
-            bodies = (now - kept.bodies, now - kept.dead)
             keys = now - max(kept.keys, kept.dead, kept.bodies)
-            steps = ((_PRUNE_BODIES, (b"", *bodies, self.STEP)), (_PRUNE_KEYS, (keys, self.STEP)))
+            steps = (
+                (
+                    _PRUNE_BODIES.format(by_body=session.by_body, states="'done', 'ignored'"),
+                    (b"", now - kept.bodies, self.STEP),
+                ),
+                (_PRUNE_BODIES.format(by_body=session.by_body, states="'dead'"), (b"", now - kept.dead, self.STEP)),
+                (_PRUNE_KEYS, (keys, self.STEP)),
+            )
             return sum(session.execute(statement, values) for statement, values in steps)
 
         return self._writer.submit(operation)
@@ -269,14 +275,14 @@ _SELECT_ORDER_KEYS: Final = """
     SELECT DISTINCT order_key FROM delivery WHERE state = 'pending' AND order_key IS NOT NULL AND id IN ({rows})
 """
 _PRUNE_BODIES: Final = """
-    UPDATE delivery SET body = ?, headers = '{}', has_body = 0 WHERE id IN (
-        SELECT id FROM delivery WHERE has_body = 1 AND (
-            (state IN ('done', 'ignored') AND received_at < ?) OR (state = 'dead' AND received_at < ?)
-        ) LIMIT ?
+    UPDATE delivery SET body = ?, headers = '{{}}', has_body = 0 WHERE id IN (
+        SELECT id FROM delivery {by_body}
+        WHERE has_body = 1 AND state <> 'pending' AND state IN ({states}) AND received_at < ? LIMIT ?
     )
 """
 _PRUNE_KEYS: Final = """
     DELETE FROM delivery WHERE id IN (
-        SELECT id FROM delivery WHERE state IN ('done', 'ignored', 'dead') AND received_at < ? LIMIT ?
+        SELECT id FROM delivery
+        WHERE state IN ('done', 'ignored', 'dead') AND state <> 'pending' AND received_at < ? LIMIT ?
     )
 """

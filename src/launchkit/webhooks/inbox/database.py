@@ -16,8 +16,12 @@ class Session(Protocol):
 
     by_due: str
     """Follows the table's name where rows are looked for by `due_at`: a hint at the index, or nothing."""
+    by_body: str
+    """Follows the table's name where rows are looked for that have a body still."""
     locked: str
     """Ends a SELECT whose rows are changed next, so that nobody else selects them; or nothing."""
+    undoes_statements: bool
+    """Whether a statement that fails leaves the transaction as it was before it."""
     wrote: bool
     """Whether any statement has changed a row."""
 

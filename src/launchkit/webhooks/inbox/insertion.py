@@ -24,14 +24,12 @@ class Insertion(Batched[bool]):
     def __call__(self, session: Session) -> bool:
         """Store it alone."""
         now = session.now
-        has_room = self.take_room(session)
+        if not self.take_room(session):
+            return self._refuse_unless_known(session)
         row = session.insert(f"{_INSERT} {_ROW} ON CONFLICT DO NOTHING", self.values(now))
         if row is None:
-            if has_room:
-                self.give_room_back()
+            self.give_room_back()
             return False
-        if not has_room:
-            raise StoreFull("there is no room for more deliveries")  # which undoes the insertion
         session.announce(row, now + self.delivery.delay)
         return True
 
@@ -51,6 +49,12 @@ class Insertion(Batched[bool]):
         for row, one in zip(rows, insertions, strict=True):
             session.announce(row, now + one.delivery.delay)
         return [True] * len(rows)
+
+    def _refuse_unless_known(self, session: Session) -> bool:
+        new = self.delivery
+        if session.query(_SELECT_KNOWN, (new.source, new.dedupe_key, new.source, new.digest)):
+            return False
+        raise StoreFull("there is no room for more deliveries")
 
     def take_room(self, session: Session) -> bool:
         """Count it in, if there is room."""
@@ -77,6 +81,9 @@ class Insertion(Batched[bool]):
         )
 
 
+_SELECT_KNOWN: Final = """
+    SELECT 1 FROM delivery WHERE (source = ? AND dedupe_key = ?) OR (source = ? AND digest = ?) LIMIT 1
+"""
 _INSERT: Final = """
     INSERT INTO delivery
     (source, dedupe_key, event, state, attempts, due_at, delay, received_at, headers, body, digest, order_key) VALUES

@@ -1,7 +1,7 @@
 """The layout of the inbox's file, and how a file of an earlier release is brought up to it.
 
 A rollback must not lose deliveries, so the release before has to find its way in the file. The rules: a step adds
-columns with defaults, tables and indexes, and changes nothing that is there; `PRAGMA user_version` holds the oldest
+columns with defaults and tables, and changes nothing that is there but indexes; `PRAGMA user_version` holds the oldest
 layout whose code can use the file, and every release refuses files that ask for more than its own. The table `layout`
 says which steps were taken.
 """
@@ -45,6 +45,8 @@ _STEPS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE UNIQUE INDEX delivery_digest ON delivery (source, digest) WHERE digest IS NOT NULL",
         "CREATE INDEX delivery_order ON delivery (order_key, id) WHERE state = 'pending' AND order_key IS NOT NULL",
         "CREATE INDEX delivery_body ON delivery (state, received_at) WHERE has_body = 1 AND state <> 'pending'",
+        "DROP INDEX delivery_state",  # every insertion had to write to it, and only what is over is looked for by it
+        "CREATE INDEX delivery_over ON delivery (state, received_at) WHERE state <> 'pending'",
         "CREATE TABLE layout (version INTEGER NOT NULL)",
         "INSERT INTO layout VALUES (2)",
     ),

@@ -70,8 +70,9 @@ def entrypoint(source: str) -> str:
 class PostgresSession:
     """One transaction on the database."""
 
-    by_due = ""
+    by_due = by_body = ""
     locked = "FOR UPDATE SKIP LOCKED"
+    undoes_statements = False
 
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]], queue: SyncQueries) -> None:
         self._connection = connection

@@ -24,7 +24,9 @@ class SqliteSession:
     """One transaction on the file."""
 
     by_due = "INDEXED BY delivery_due"  # the planner alone would take another index and sort the whole backlog
+    by_body = "INDEXED BY delivery_body"  # nor would it know that most have none
     locked = ""  # whoever has begun a transaction is alone
+    undoes_statements = True
 
     def __init__(self, connection: sqlite3.Connection, clock: Clock) -> None:
         self._connection = connection

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, Generic, TypeVar, cast
 
-from launchkit.pipeline.effects import StoreDown
+from launchkit.pipeline.effects import StoreDown, StoreFull
 from launchkit.webhooks.inbox.database import Database, Session
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Batched(ABC, Generic[T]):
 
     @abstractmethod
     def __call__(self, session: Session) -> T:
-        """Do it alone."""
+        """Do it alone, changing something by one statement at most: where it fails nothing was changed."""
 
     @classmethod
     @abstractmethod
@@ -74,7 +74,10 @@ class _Job(Generic[T]):
         return not self._future.done()
 
     def run(self, session: Session, database: Database) -> None:
-        """Carry the operation out in a savepoint. Raises only when the whole transaction is lost."""
+        """Carry the operation out so that it changes all or nothing. Raises only when the whole transaction is lost."""
+        if isinstance(self.operation, Batched) and session.undoes_statements:
+            self._run_bare(session, database)
+            return
         session.execute("SAVEPOINT job")
         try:
             self.succeed(self.operation(session))
@@ -85,6 +88,12 @@ class _Job(Generic[T]):
                 raise error from None
             self.fail(error, database)
         session.execute("RELEASE SAVEPOINT job")
+
+    def _run_bare(self, session: Session, database: Database) -> None:
+        try:
+            self.succeed(self.operation(session))
+        except StoreFull as error:
+            self.fail(error, database)
 
     def succeed(self, result: T) -> None:
         """Let the operation end with `result`."""
