@@ -25,6 +25,9 @@ async def on_stripe(delivery):
     Path(f"begun-{delivery.id}").touch()
     if delivery.event == "hangs":
         await asyncio.sleep(600)
+    if delivery.event == "waits":
+        while not Path("go").exists():
+            await asyncio.sleep(0.01)
     if delivery.event == "blocks":
         time.sleep(600)
     Path(f"handled-{delivery.id}").touch()
@@ -65,6 +68,23 @@ def test_a_worker_handles_until_it_is_told_to_stop(number: signal.Signals) -> No
         "evt_2": ("pending", 0, False),
         "push_1": ("pending", 0, False),
     }
+
+
+@pytest.mark.real_server
+def test_a_handler_that_is_nearly_done_may_finish() -> None:
+    """SIGTERM gives it a moment: what a deploy interrupts is mostly about to end."""
+    Path("shop.py").write_text(APP)
+    put(delivery("evt_1", event="waits"))
+    with working() as process:
+        wait_until(lambda: Path("begun-evt_1").exists())
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        process.stderr.readline()
+        assert process.stderr.readline() == "launchkit: stopping, once more ends it at once\n"
+        Path("go").touch()
+        assert process.wait(20) == 0
+    assert Path("handled-evt_1").exists()
+    assert states() == {"evt_1": ("done", 1, False)}
 
 
 def test_a_second_signal_ends_it_at_once() -> None:

@@ -128,6 +128,33 @@ def test_a_body_that_is_read_by_a_limit_first_is_counted_once(make: Make, name: 
     assert nothing_failed(tight)
 
 
+@pytest.mark.parametrize(("sender", "forged"), [("stripe", 200), ("github", 401), ("gitlab", 401), ("standard", 401)])
+def test_a_signature_that_is_sent_twice_is_judged_the_same_everywhere(
+    make: Make, name: str, sender: str, forged: int
+) -> None:
+    """Both count, joined by a comma: who lists its signatures may list a wrong one too, and nobody gets in by two."""
+    secret, other = (f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}" for _ in range(2))
+    if sender == "gitlab":
+        secret, other = secrets.token_hex(16), secrets.token_hex(16)
+    target = make(name, webhooks={"sources": {sender: {"secrets": [secret]}}})
+    body = json.dumps({"id": "evt_1", "type": "invoice.paid"}).encode()
+    now = target.world.clock.time()
+    right = sign(sender, secret, body, now=now, message_id="m1")
+    wrong = sign(sender, other, body, now=now, message_id="m1")
+    (header,) = (key for key in right if right[key] != wrong[key])
+    beside = [(key, value) for key, value in right.items() if key != header]
+
+    def status(*values: str) -> int:
+        return target.request(
+            "POST", f"/webhooks/{sender}", [*beside, *((header, value) for value in values)], body
+        ).status
+
+    assert status(wrong[header], wrong[header]) == 401
+    assert status("", wrong[header]) == 401
+    assert [status(right[header], wrong[header]), status(wrong[header], right[header])] == [forged, forged]
+    assert status(right[header]) == 200
+
+
 def test_webhooks_have_their_own_limit(make: Make, name: str) -> None:
     """A general limit does not refuse what a sender will send again and again."""
     secret = f"whsec_{secrets.token_hex(16)}"

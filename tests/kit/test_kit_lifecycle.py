@@ -289,7 +289,7 @@ def test_a_second_check_or_handler_of_the_same_name_is_an_error() -> None:
 # --- processes -----------------------------------------------------------------------------------------------------
 
 FORKING = """
-import os, sys, threading
+import os, signal, threading
 from launchkit import LaunchKit, Settings
 from tests.support.clients import WsgiClient
 kit = LaunchKit(Settings(webhooks={"sources": {"stripe": {"secrets": "whsec_" + "x" * 20}}}))
@@ -300,9 +300,14 @@ def app(environ, start_response):
 client = WsgiClient(kit.wsgi(app))
 client.request("GET", "/")
 first = kit.pipeline
+kit.webhooks.counts.add("stripe", "done")
+kit.webhooks.counts.add_seconds("stripe", 1.0)
+kit.webhooks.counts._lock.acquire()  # as another thread may have it
 child = os.fork()
 if child == 0:
+    signal.alarm(20)
     assert kit.pipeline is None
+    assert (kit.webhooks.counts.read(), kit.webhooks.counts.read_seconds()) == ({}, {})
     reply = client.request("GET", "/")
     assert kit.pipeline is not first and reply.status == 200
     names = sorted(thread.name for thread in threading.enumerate())
@@ -310,13 +315,15 @@ if child == 0:
     kit.stop()
     os._exit(0)
 _, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 0
+kit.webhooks.counts._lock.release()
+assert kit.webhooks.counts.read() == {("stripe", "done"): 1}
 assert client.request("GET", "/").status == 200 and kit.pipeline is first
-sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
 def test_a_fork_starts_anew(tmp_path: Path) -> None:
-    """Threads and loops do not survive a fork, so the child makes its own; the parent goes on."""
+    """Threads and loops do not survive a fork, so the child makes its own, and counts from 0; the parent goes on."""
     root = Path(__file__).parents[2]
     result = subprocess.run(
         [sys.executable, "-c", FORKING],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import secrets
 import sys
 import threading
 from collections.abc import Callable
@@ -158,6 +160,64 @@ def test_work_that_is_cancelled_gives_back_what_it_has(tmp_path: Path) -> None:
     assert (shown.entry.state, shown.entry.is_leased, shown.entry.attempts) == ("pending", False, 0)
 
 
+def test_work_that_is_cancelled_lets_handlers_finish(tmp_path: Path) -> None:
+    """Those that are nearly done: within the moment that a worker gives them at every stop."""
+    kit = kit_at(tmp_path)
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    @kit.webhook("app", "mail")
+    async def send(delivery: Delivery) -> None:
+        begun.set()
+        await go.wait()
+
+    kit.webhooks.submit("mail", key="1")
+
+    async def main() -> None:
+        working = asyncio.create_task(kit.work())
+        await asyncio.wait_for(begun.wait(), WAIT)
+        working.cancel()
+        await asyncio.sleep(0)  # the cancellation has arrived
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+
+    asyncio.run(main())
+    assert states(kit) == {"1": "done"}
+
+
+def test_a_kit_that_was_stopped_starts_again_with_the_next_request(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And handles what comes; what it has said at its first start it does not say again."""
+    target = make("wsgi")
+    handled = threading.Semaphore(0)
+    target.kit.webhook("app", "mail")(lambda delivery: handled.release())
+    for number in range(3):
+        target.request("GET", "/hello")
+        assert ("LaunchKit" in capsys.readouterr().err) == (number == 0)
+        target.kit.webhooks.submit("mail")
+        assert handled.acquire(timeout=WAIT)
+        target.kit.stop()
+
+
+@pytest.mark.parametrize("environment", ["production", "test", "development"])
+def test_what_a_handler_raises_is_logged_with_its_words_in_development_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, environment: str
+) -> None:
+    """Elsewhere its type and place: the words may be a customer's."""
+    kit = LaunchKit(Settings(environment=environment, data_dir=tmp_path), clock=FrozenClock())
+
+    @kit.webhook("app", "mail")
+    def fail(delivery: Delivery) -> None:
+        raise KeyError(delivery.json())
+
+    kit.webhooks.submit("mail", "card 4242")
+    worked(kit, lambda: ("app", "retry") in kit.webhooks.counts.read())
+    assert "KeyError" in caplog.text
+    assert f"line {fail.__code__.co_firstlineno + 2}, in fail" in caplog.text
+    assert ("card 4242" in caplog.text) == (environment == "development")
+
+
 def test_outcomes_that_handlers_raise_are_theirs(tmp_path: Path) -> None:
     """`Retry` and `Discard` of the public API reach the inbox."""
     kit = kit_at(tmp_path)
@@ -270,7 +330,106 @@ def test_a_queue_that_is_none_is_a_mistake(queue: object) -> None:
         Settings(webhooks={"queue": queue})
 
 
+# --- what it counts -------------------------------------------------------------------------------------------------
+
+
+def figures(target: Target) -> list[str]:
+    return target.request("GET", "/metrics", peer="127.0.0.1").body.decode().splitlines()
+
+
+def test_handlers_are_timed(make: Make) -> None:
+    """Sum and count for each source, of those that fail too."""
+    target = make("wsgi", webhooks={"retry_delays": [5]})
+    ended = threading.Semaphore(0)
+
+    @target.kit.webhook("app")
+    def work(delivery: Delivery) -> None:
+        target.world.clock.advance(2.5)
+        ended.release()
+        if delivery.event == "bad":
+            raise ValueError
+
+    target.request("GET", "/hello")
+    for name in ("good", "bad"):
+        target.kit.webhooks.submit(name)
+        assert ended.acquire(timeout=WAIT)
+    target.kit.stop()
+    lines = figures(target)
+    assert 'launchkit_webhook_handler_seconds_sum{source="app"} 5.0' in lines
+    assert 'launchkit_webhook_handler_seconds_count{source="app"} 2' in lines
+    assert 'launchkit_webhooks_total{source="app",outcome="retry"} 1' in lines
+
+
+def test_what_nobody_lived_to_report_is_counted_as_dead(tmp_path: Path, make: Make) -> None:
+    """A delivery that kills every process is as dead as one whose handler fails."""
+    target = make("wsgi", webhooks={"in_app": False, "retry_delays": [5], "lease": 30})
+    kit, handled = target.kit, list[str]()
+    kit.webhook("app", "mail")(lambda delivery: handled.append(delivery.id))
+    kit.webhooks.submit("mail", key="poison")
+    for _ in range(2):
+        claiming = kit._deliveries.inbox.claim(1, sources=("app",), lease=30, attempts=2)
+        assert len(claiming.result(WAIT).leased) == 1
+        target.world.clock.advance(30)
+    worked(kit, lambda: ("app", "dead") in kit.webhooks.counts.read())
+    assert (handled, states(kit)) == ([], {"poison": "dead"})
+    assert 'launchkit_webhooks_total{source="app",outcome="dead"} 1' in figures(target)
+
+
+@pytest.mark.parametrize("environment", ["development", "production"])
+def test_health_details_show_the_inbox(make: Make, environment: str) -> None:
+    """To the developer at this machine, and to who has the token; to nobody else."""
+    token = secrets.token_urlsafe()
+    target = make("wsgi", environment=environment, token=token, webhooks={"in_app": False})
+    target.kit.webhook("app", "mail")(lambda delivery: None)
+    target.kit.webhooks.submit("mail")
+    target.world.clock.advance(7)
+
+    def shown(*headers: tuple[str, str], peer: str) -> Any:
+        document = json.loads(target.request("GET", "/health", headers, peer=peer).body)
+        return document.get("details", {}).get("webhooks")
+
+    told = ("authorization", f"Bearer {token}")
+    shown(told, peer="203.0.113.7")  # asks for the figures, and does not wait for them
+    target.kit.webhooks.backlog()
+    expected = {"pending": 1, "leased": 0, "retrying": 0, "dead": 0, "oldest_seconds": 7.0}
+    assert shown(told, peer="203.0.113.7") == {**expected, "counted": {"app": {"accepted": 1}}}
+    assert (shown(peer="127.0.0.1") is not None) == (environment == "development")
+    assert shown(peer="203.0.113.7") is None
+
+
 # --- what is refused ------------------------------------------------------------------------------------------------
+
+
+def test_a_handler_that_is_refused_leaves_the_kit_as_it_was(make: Make) -> None:
+    """An app that goes on after the error has the sources that it had, and can register others."""
+    target = make("wsgi")
+    handled = threading.Event()
+    for _ in range(2):  # and is told the same again
+        with pytest.raises(SettingsError, match="NOSUCH__SCHEME"):
+            target.kit.webhook("nosuch")(lambda delivery: None)
+    assert target.kit.webhooks.sources == frozenset()
+    target.kit.webhook("stripe")(lambda delivery: None)
+    target.kit.webhook("app", "mail")(lambda delivery: handled.set())
+    assert target.kit.webhooks.sources == {"app"}
+    target.request("GET", "/hello")
+    target.kit.webhooks.submit("mail")
+    assert handled.wait(WAIT)
+
+
+def test_nothing_is_handled_while_webhooks_are_switched_off(make: Make, tmp_path: Path) -> None:
+    """What is stored waits until they are switched on again: neither the app nor a worker touches it."""
+    kit = kit_at(tmp_path / "data")
+    kit.webhook("app", "mail")(lambda delivery: None)
+    kit.webhooks.submit("mail", key="1")
+    kit.stop()
+    before = loop_threads()
+    target = make("wsgi", webhooks={"enabled": False})
+    target.kit.webhook("app", "mail")(lambda delivery: None)
+    target.request("GET", "/hello")
+    assert (target.kit.webhooks.sources, loop_threads()) == (frozenset(), before)
+    with pytest.raises(LaunchKitError, match=r"@kit\.webhook"):
+        asyncio.run(target.kit.work())
+    assert states(target.kit) == {"1": "pending"}
 
 
 def test_the_apps_own_work_needs_no_secret_in_production(tmp_path: Path) -> None:

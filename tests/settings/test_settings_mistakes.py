@@ -160,6 +160,19 @@ def test_no_keyword_argument_ever_appears_in_the_error(secret: str, name: str, l
     assert secret not in f"{error}{error!r}{error and error.problems}"
 
 
+@pytest.mark.parametrize(
+    ("bodies", "dead", "keys", "is_refused"),
+    [(7, 30, 29, True), (40, 30, 39, True), (7, 30, 30, False), (40, 30, 40, False), (0.5, 0.5, 0.4, True)],
+)
+def test_keys_are_kept_as_long_as_anything_of_a_delivery(
+    bodies: float, dead: float, keys: float, is_refused: bool
+) -> None:
+    """A delivery whose key is forgotten is gone, and so would be its body, which somebody may still count on."""
+    error = refusal(webhooks={"keep_bodies": bodies, "keep_dead": dead, "keep_keys": keys})
+    assert (error is not None) == is_refused
+    assert error is None or "keep_keys should be no less than keep_bodies and keep_dead" in str(error)
+
+
 def test_every_field_can_be_set_from_the_environment() -> None:
     """No field is out of the environment's reach: each is scalar, a list, or reachable as JSON."""
     tables = [variable for variable, annotation in VARIABLES.items() if get_origin(annotation) is dict]

@@ -85,7 +85,14 @@ class Shop:
     def heartbeat(self, lease: float = LEASE) -> Heartbeat:
         return Heartbeat(self.inbox, lease, self.clock.monotonic, self.drum.pause)
 
-    def attempts(self, around: Callable[[], Any] = nullcontext, fraction: float = 1.0, **settings: object) -> Attempts:
+    def attempts(
+        self,
+        around: Callable[[], Any] = nullcontext,
+        fraction: float = 1.0,
+        *,
+        shows_messages: bool = False,
+        **settings: object,
+    ) -> Attempts:
         return Attempts(
             self.inbox,
             self.handlers,
@@ -96,6 +103,7 @@ class Shop:
             self.heartbeat(),
             lambda: fraction,
             lambda delivery, outcome, seconds: self.outcomes.append((delivery.id, outcome)),
+            shows_messages=shows_messages,
         )
 
     def worker(self, poll: float = 60, **settings: object) -> Worker:

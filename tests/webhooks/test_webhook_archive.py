@@ -261,6 +261,21 @@ def test_bodies_go_first_dead_ones_later_and_keys_last(store: Store, clock: Froz
     assert store.put("done") == [True]
 
 
+@pytest.mark.parametrize("state", ["done", "dead", "ignored"])
+def test_a_row_lives_as_long_as_anything_of_it(tmp_path: Path, clock: FrozenClock, state: str) -> None:
+    """However the ages are chosen: with the row its body would go too."""
+    store = Store(tmp_path / "odd.sqlite3", clock, retention=Retention(bodies=20, dead=30, keys=10))
+    over(store, a=state)
+    clock.advance(15)
+    assert done(store.archive.prune()) == 0
+    clock.advance(14)
+    assert (done(store.archive.prune()), len(store.entries())) == (0 if state == "dead" else 1, 1)
+    clock.advance(2)
+    done(store.archive.prune())
+    assert store.entries() == ()
+    store.close()
+
+
 def test_nothing_of_a_pruned_body_is_left(store: Store, clock: FrozenClock) -> None:
     """Headers go with it."""
     over(store, evt_1="done")

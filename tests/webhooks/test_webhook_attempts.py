@@ -17,11 +17,14 @@ import pytest
 from handling_world import LEASE, WAIT, Shop
 from hypothesis import given
 from hypothesis import strategies as st
+from webhook_world import new_delivery
 
+from launchkit.errors import LaunchKitError
 from launchkit.pipeline.effects import StoreDown
 from launchkit.webhooks.delivery import Delivery, Lease
 from launchkit.webhooks.handling.attempts import Attempts
-from launchkit.webhooks.handling.verdict import LONGEST_REASON, verdict_on
+from launchkit.webhooks.handling.verdict import ELSEWHERE, LONGEST_REASON, verdict_on
+from launchkit.webhooks.inbox.archive import Filter
 from launchkit.webhooks.inbox.inbox import Inbox
 from launchkit.webhooks.outcomes import Discard, Retry
 
@@ -129,6 +132,24 @@ def test_every_handler_runs_inside_what_the_kit_puts_around_it(shop: Shop, is_as
     assert (found, where.get(), shop.states()) == (["inside"], "outside", {"evt_1": "done"})
 
 
+def test_submitted_work_without_a_handler_here_is_left_to_another_process(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that runs a later release, say: it is released, after a pause, and its attempt does not count."""
+    assert shop.inbox.put(new_delivery("1", source="app", event="mail"))
+    (lease,) = shop.claim()
+    asyncio.run(shop.attempts().handle(lease))
+    (entry,) = shop.archive.list(Filter()).result(WAIT)
+    assert (entry.state, entry.attempts, entry.is_leased, entry.due_at) == (
+        "pending",
+        0,
+        False,
+        shop.clock.time() + ELSEWHERE.delay,
+    )
+    assert ELSEWHERE.delay > 0
+    assert caplog.messages == ["webhook app 1 (mail) has no handler in this process: it is left to another"]
+
+
 def test_an_event_without_handler_is_ignored(shop: Shop) -> None:
     """It is neither tried again nor a dead letter, and says why."""
     shop.handlers.add("stripe", "customer.created", shop.see)
@@ -175,6 +196,32 @@ def test_a_failure_is_kept_by_class_and_place_and_logged_with_its_traceback(
     assert "card" not in caplog.text
 
 
+class CardError(Exception):
+    """What some library raises."""
+
+
+@pytest.mark.parametrize("shows_messages", [True, False])
+def test_what_a_handler_raises_is_logged_with_its_words_in_development_alone(
+    shop: Shop, caplog: pytest.LogCaptureFixture, shows_messages: bool
+) -> None:
+    """Type and place say enough; messages, notes and causes may hold what the sender sent."""
+
+    def fail(delivery: Delivery) -> None:
+        try:
+            raise KeyError("card 4242")
+        except KeyError as cause:
+            error = CardError("cvc 123")
+            error.add_note("name ann")
+            raise error from cause
+
+    shop.on_all(fail)
+    asyncio.run(shop.attempts(shows_messages=shows_messages).handle(shop.lease()))
+    assert "CardError" in caplog.text
+    assert f"line {fail.__code__.co_firstlineno + 6}, in fail" in caplog.text
+    for words in ("card 4242", "cvc 123", "name ann"):
+        assert (words in caplog.text) == shows_messages
+
+
 @pytest.mark.parametrize(("fraction", "delay"), [(0.0, 5), (0.5, 7.5), (1.0, 10)])
 def test_retries_are_spread_over_half_of_the_delay(shop: Shop, fraction: float, delay: float) -> None:
     """What failed together does not come again together, and nothing comes before half its delay."""
@@ -217,6 +264,21 @@ def test_a_handler_may_ask_for_another_attempt(
     assert (entry.state, entry.attempts, entry.due_at) == ("pending", 1, shop.clock.time() + delay)
     assert entry.error == "the handler asked for another attempt"
     assert [(record.levelno, record.exc_info) for record in caplog.records] == [(logging.INFO, None)]
+
+
+@pytest.mark.parametrize("after", [-1, float("nan"), float("inf"), float("-inf")])
+def test_asking_for_an_attempt_at_no_time_is_a_mistake_of_the_handlers(shop: Shop, after: float) -> None:
+    """Its attempt fails, and comes again by the schedule: nothing waits for ever."""
+
+    def handler(delivery: Delivery) -> None:
+        raise Retry(after)
+
+    with pytest.raises(LaunchKitError, match="Retry takes a number of seconds"):
+        Retry(after)
+    attempt(shop, handler)
+    entry = shop.entry()
+    assert (entry.state, entry.attempts, entry.due_at) == ("pending", 1, shop.clock.time() + 10)
+    assert (entry.error or "").startswith("LaunchKitError in __init__ at outcomes.py")
 
 
 def test_asking_for_another_attempt_on_the_last_one_makes_a_dead_letter(

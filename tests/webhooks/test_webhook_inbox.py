@@ -168,23 +168,32 @@ def test_concurrent_tasks_and_threads_store_each_key_once(store: Store) -> None:
 # --- statements ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("taken_over", ["", "AND leased = 0"])
-def test_claims_use_the_index_whatever_the_backlog(store: Store, path: Path, taken_over: str) -> None:
+def test_claims_use_the_index_whatever_the_backlog(store: Store, path: Path) -> None:
     """A claim's cost does not grow with what waits: nothing is sorted, and order keys are looked up."""
     store.put("evt_1")
     store.close()
     statement = statements._SELECT_DUE.format(
         by_due=SqliteSession.by_due,
         sources="?, ?",
-        taken_over=taken_over,
         is_next=statements.IS_NEXT,
         locked=SqliteSession.locked,
     )
     with closing(sqlite3.connect(path)) as connection:
-        plan = str(connection.execute("EXPLAIN QUERY PLAN " + statement, (0, "a", "b", 0, 1)).fetchall())
+        plan = str(connection.execute("EXPLAIN QUERY PLAN " + statement, (0, 0, "a", "b", 0, 1)).fetchall())
     assert "SEARCH delivery USING INDEX delivery_due (due_at<?)" in plan
     assert "SEARCH other USING INDEX delivery_order (order_key=?)" in plan
     assert "TEMP B-TREE" not in plan
+    assert "SCAN" not in plan
+
+
+def test_setting_right_looks_at_what_is_due_later_alone(store: Store, path: Path) -> None:
+    """Its cost does not grow with what waits: every worker asks once a minute, and everybody waits for the answer."""
+    store.put("evt_1")
+    store.close()
+    statement = statements._SET_RIGHT.format(by_due=SqliteSession.by_due)
+    with closing(sqlite3.connect(path)) as connection:
+        plan = str(connection.execute("EXPLAIN QUERY PLAN " + statement, (0, 0, 0)).fetchall())
+    assert "SEARCH delivery USING INDEX delivery_due (due_at>?)" in plan
     assert "SCAN" not in plan
 
 

@@ -214,6 +214,71 @@ def test_what_was_handed_on_and_not_heard_of_is_due_again(world: World, inbox: I
     assert claim_one(inbox).delivery.attempt == 1
 
 
+def test_an_attempt_counts_when_it_is_handed_on_to_whoever_says_that_it_is_complete(world: World, inbox: Inbox) -> None:
+    """Nobody resumes it, so it goes on under the same lease; unheard of, it is due again on the next attempt."""
+    inbox.put(new_delivery("evt_1"))
+    lease = claim_one(inbox)
+    assert now(inbox.hand_over(lease, 100, to_resume=False))
+    world.advance(95)
+    assert ids(claim(inbox)) == []
+    world.advance(5)
+    assert claim_one(inbox).delivery.attempt == 2
+
+
+def test_what_was_handed_on_is_in_nobodys_hands_who_has_sent_it(inbox: Inbox) -> None:
+    """Who has sent it on can neither keep it nor give it back: it may have begun elsewhere."""
+    inbox.put(new_delivery("evt_1"))
+    lease = claim_one(inbox)
+    assert now(inbox.hand_over(lease, 100, to_resume=True))
+    words = (inbox.retry(lease, 5, "x"), inbox.release(lease), inbox.hand_over(lease, 5, to_resume=True))
+    assert [now(word) for word in words] == [False] * 3
+    assert now(inbox.extend([lease], LEASE)) == frozenset()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_of_all_tickets_that_are_on_their_way_the_first_to_arrive_is_good(
+    world: World, inbox: Inbox, which: int
+) -> None:
+    """An older one too: the queue was slower than our patience. The attempt counts from then, and counts once."""
+    inbox.put(new_delivery("evt_1"))
+    sent = []
+    for _ in range(2):
+        sent.append(claim_one(inbox))
+        assert now(inbox.hand_over(sent[-1], 100, to_resume=True))
+        world.advance(100)
+    resumed = now(inbox.resume(sent[which].row, sent[which].token, lease=LEASE))
+    assert resumed is not None
+    assert (resumed.delivery.attempt, resumed.token) == (1, sent[1].token + 1)
+    assert [now(inbox.resume(lease.row, lease.token, lease=LEASE)) for lease in sent] == [None, None]
+    world.advance(LEASE)
+    assert claim_one(inbox).delivery.attempt == 2
+
+
+def test_a_ticket_may_arrive_before_its_hand_over_is_written_down(inbox: Inbox) -> None:
+    """Whoever brings it has the delivery, and the hand-over changes nothing about that any more."""
+    inbox.put(new_delivery("evt_1"))
+    lease = claim_one(inbox)
+    resumed = now(inbox.resume(lease.row, lease.token, lease=LEASE))
+    assert resumed is not None
+    assert resumed.delivery.attempt == 1
+    assert not now(inbox.hand_over(lease, 100, to_resume=True))
+    assert now(inbox.done(resumed))
+
+
+def test_only_what_a_lease_has_ended_on_is_taken_over(world: World, inbox: Inbox) -> None:
+    """A further attempt after a failure is no sign that a process has died, and neither is one after a hand-over."""
+    inbox.put(new_delivery("evt_1"))
+    lease = claim_one(inbox)
+    now(inbox.retry(lease, 0, "down"))
+    second = claim_one(inbox)
+    assert (lease.is_taken_over, second.is_taken_over, second.delivery.attempt) == (False, False, 2)
+    now(inbox.hand_over(second, 100, to_resume=True))
+    world.advance(100)
+    assert not claim_one(inbox).is_taken_over
+    world.advance(LEASE)
+    assert claim_one(inbox).is_taken_over
+
+
 def test_a_lease_that_is_not_extended_ends(world: World, inbox: Inbox) -> None:
     """When a worker is gone, another takes its delivery up on the next attempt, unless it asks for new ones alone."""
     inbox.put(new_delivery("evt_1"))
@@ -314,6 +379,31 @@ def test_deliveries_with_an_order_key_are_handled_one_after_the_other(world: Wor
     assert ids(take(inbox, row_of(world, "stripe:a2"))) == ["a2"]
 
 
+@pytest.mark.parametrize("by_row", [False, True])
+def test_a_replayed_one_and_a_later_one_whose_holder_died_do_not_block_each_other(
+    world: World, inbox: Inbox, by_row: bool
+) -> None:
+    """The later one keeps the earlier one waiting while its lease lasts; then they go in their order again."""
+
+    def found(key: str) -> list[tuple[str, int]]:
+        claim_ = take(inbox, row_of(world, f"stripe:{key}")) if by_row else claim(inbox, 1)
+        return [(lease.delivery.id, lease.delivery.attempt) for lease in claim_.leased]
+
+    for key in ("first", "second"):
+        inbox.put(dataclasses.replace(new_delivery(key), order_key="a"))
+    first = claim_one(inbox)
+    now(inbox.dead(first, "broken"))
+    assert found("second") == [("second", 1)]
+    assert now(world.archive.replay([first.row])) == 1
+    world.advance(LEASE - 5)
+    assert (found("first"), found("second")) == ([], [])
+    world.advance(5)
+    assert found("first") == [("first", 1)]
+    assert found("second") == []
+    assert now(inbox.complete("stripe", "first"))
+    assert found("second") == [("second", 2)]
+
+
 def test_a_dead_letter_does_not_hold_up_its_order_key(world: World, inbox: Inbox) -> None:
     """Also when nobody lived to say that it is dead."""
     for key in ("a1", "a2"):
@@ -323,6 +413,16 @@ def test_a_dead_letter_does_not_hold_up_its_order_key(world: World, inbox: Inbox
         world.advance(LEASE)
     assert [delivery.id for delivery in claim(inbox).dead] == ["a1"]
     assert ids(claim(inbox)) == ["a2"]
+
+
+def test_completing_ends_a_dead_letter_too(world: World, inbox: Inbox) -> None:
+    """The other side was slow, and has done it all the same."""
+    inbox.put(new_delivery("evt_1"))
+    now(inbox.dead(claim_one(inbox), "broken"))
+    assert now(inbox.complete("stripe", "evt_1"))
+    (entry,) = now(world.archive.list(Filter()))
+    assert entry.state == "done"
+    assert not now(inbox.complete("stripe", "evt_1"))
 
 
 def test_completing_ends_a_pending_delivery_once(inbox: Inbox) -> None:
@@ -346,6 +446,15 @@ def test_overdue_is_what_could_have_been_taken_long_ago(world: World, inbox: Inb
     assert now(inbox.overdue(60, sources=(*SOURCES, "elsewhere"), limit=1)) == 1
     claim(inbox)
     assert now(inbox.overdue(60, sources=SOURCES)) == 0
+
+
+def test_without_sources_there_is_nothing_to_ask_for(world: World, inbox: Inbox) -> None:
+    """A process whose handlers are still to come takes nothing."""
+    inbox.put(new_delivery("evt_1"))
+    world.advance(61)
+    assert now(inbox.claim(9, sources=(), lease=LEASE, attempts=ATTEMPTS)) == Claim(())
+    assert now(inbox.overdue(60, sources=())) == 0
+    assert ids(claim(inbox)) == ["evt_1"]
 
 
 def test_nothing_waits_longer_than_it_was_made_to(world: World, inbox: Inbox) -> None:
@@ -401,6 +510,28 @@ def test_what_is_discarded_is_not_handled(world: World, inbox: Inbox) -> None:
     assert not now(inbox.done(lease))
     (entry,) = now(world.archive.list(Filter()))
     assert (entry.state, entry.error) == ("ignored", "not ours")
+
+
+def test_discarding_lets_the_next_of_an_order_key_go(world: World, inbox: Inbox) -> None:
+    """The one in front is over, whoever had it."""
+    for key in ("a1", "a2", "a3"):
+        inbox.put(dataclasses.replace(new_delivery(key), order_key="a"))
+    lease = claim_one(inbox)
+    assert now(world.archive.discard([lease.row, row_of(world, "stripe:a2")], "not ours")) == 2
+    assert ids(take(inbox, row_of(world, "stripe:a3"))) == ["a3"]
+
+
+def test_the_backlog_is_as_old_as_what_could_have_been_taken(world: World, inbox: Inbox) -> None:
+    """What waits for another of its order key could not; what is in hands could when its lease has ended."""
+    for key in ("a1", "a2"):
+        inbox.put(dataclasses.replace(new_delivery(key), order_key="a"))
+        world.advance(1)
+    claim_one(inbox)
+    assert now(world.archive.backlog()).oldest_due is None
+    world.advance(LEASE + 100)
+    backlog = now(world.archive.backlog())
+    (first,) = now(world.archive.list(Filter(keys=("stripe:a1",))))
+    assert (backlog.leased, backlog.oldest_due) == (1, first.due_at)
 
 
 def test_the_backlog_and_the_counts_say_what_there_is(world: World, inbox: Inbox) -> None:

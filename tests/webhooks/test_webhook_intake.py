@@ -283,6 +283,30 @@ def test_credentials_and_signatures_are_not_kept() -> None:
     assert list(kept) == ["content-type", "user-agent", "webhook-id", "svix-timestamp", "x-shopify-topic"]
 
 
+@pytest.mark.parametrize(
+    ("name", "is_kept"),
+    [
+        *((name, True) for name in ("x-github-event", "x-github-delivery", "x-gitlab-event", "x-shopify-topic")),
+        *((name, True) for name in ("X-Request-Id", "linear-event", "content-encoding", "x-slack-retry-num")),
+        *((name, False) for name in ("x-goog-iap-jwt-assertion", "x-amzn-oidc-data", "x-session-id", "x-real-ip")),
+        *((name, False) for name in ("x-forwarded-client-cert", "x-forwarded-for", "forwarded", "cf-connecting-ip")),
+        *((name, False) for name in ("x-ms-client-principal", "x-github-secret", "x-hub-signature", "x-id")),
+    ],
+)
+def test_what_proxies_add_is_not_kept(name: str, is_kept: bool) -> None:
+    """They put credentials and people's addresses into headers of many names; senders' names are known."""
+    kept = kept_headers(posted({name: "value"}).request_headers())
+    assert kept == (((name.lower(), "value"),) if is_kept else ())
+
+
+def test_a_delivery_on_its_way_shows_neither_headers_nor_body() -> None:
+    """Wherever it is logged."""
+    shown = repr(NewDelivery("stripe", "evt_1", "invoice.paid", (("x-shop", "hidden"),), b"card 42"))
+    assert "evt_1" in shown
+    assert "hidden" not in shown
+    assert "card" not in shown
+
+
 @given(st.lists(st.tuples(st.sampled_from([b"x-a", b"user-agent"]), st.binary(max_size=1500))))
 def test_what_is_kept_of_the_headers_is_small(headers: list[tuple[bytes, bytes]]) -> None:
     """A sender cannot fill the disk with headers."""
@@ -302,6 +326,16 @@ def test_each_source_has_its_own_path_and_scheme(store: Store) -> None:
     assert (response.status, response.route) == (200, "/hooks/{tenant}")
     assert tuple(door.webhooks.sources) == ("stripe", "shop")
     assert Planner([door.webhooks]).plan("POST", "/other").on_request == ()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_of_paths_that_overlap_the_narrowest_is_asked(reverse: bool) -> None:
+    """In whatever order they are set: a source's secret is not asked of another's deliveries."""
+    paths = {"wide": "/hooks/*", "tenants": "/hooks/{tenant}/in", "narrow": "/hooks/b/*", "exact": "/hooks/b/c"}
+    sources = {name: {"path": path, "scheme": "stripe", "secrets": [stripe_secret()]} for name, path in paths.items()}
+    door = Door(sources=dict(reversed(sources.items())) if reverse else sources)
+    asked = [door.intake(path).source.name for path in ("/hooks/b/c", "/hooks/b/d", "/hooks/a", "/hooks/a/b")]
+    assert asked == ["exact", "narrow", "wide", "wide"]
 
 
 def test_the_tolerance_is_the_sources_own() -> None:
@@ -558,6 +592,16 @@ def test_meta_is_answered_if_it_knows_our_token(store: Store) -> None:
     assert door.answer(posted(method="GET", path=greeting("guess")), store, b"").status == 429
     assert door.answer(posted(method="GET", path="/webhooks/meta"), store, b"").status == 405
     assert door.webhooks.counts.read() == {("meta", "handshake"): 1, ("meta", "mismatch"): 2}
+
+
+def test_a_source_that_is_switched_off_greets_nobody(store: Store) -> None:
+    """Its sender would take the address for one that is listened to."""
+    token = stripe_secret()
+    meta = {"secrets": [stripe_secret()], "verify_token": token}
+    door = Door(enabled=False, sources={"meta": meta})
+    response = door.answer(posted(method="GET", path=greeting(token)), store, b"")
+    assert (response.status, header(response, b"retry-after")) == (503, b"300")
+    assert door.webhooks.counts.read() == {("meta", "closed"): 1}
 
 
 def test_a_greeting_is_answered_by_get_alone(store: Store) -> None:

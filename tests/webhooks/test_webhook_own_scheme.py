@@ -78,6 +78,14 @@ def test_what_it_says_fits_the_inbox(key: str, event: str) -> None:
     assert verdict.event in (event, "")
 
 
+@pytest.mark.parametrize("digest", ["\0", "a b", "", 7.5, b"\xff\0", object()])
+@pytest.mark.parametrize("other", [None, 7.5, object, ["a"]])
+def test_what_is_of_another_type_fits_too(digest: Any, other: Any) -> None:
+    """A Verified that was made of the wrong things lets in what it names, under a key that can be stored."""
+    verdict = verdict_on(Verified(other, other, digest))
+    assert verdict == Verified(hashlib.sha256(str(other).encode()).hexdigest(), "", None)
+
+
 def test_an_odd_id_is_the_same_each_time_and_another_for_each_value() -> None:
     """Half a surrogate pair comes through JSON; it too can be told from another."""
     odd = ["", "\ud800", "\ud801", "a b", "x" * 256]

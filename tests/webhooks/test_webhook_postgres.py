@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from postgres_world import ask, clean_database, frozen, inbox_at, make_room, make_writer, now
+from postgres_world import archive_of, ask, clean_database, frozen, inbox_at, make_room, make_writer, now
 from tests.support.servers import wait_until
 from tests.webhooks.postgres_server import PostgresServer, _postgres  # noqa: F401  # a fixture
 from webhook_world import new_delivery
@@ -202,6 +202,15 @@ def test_row_and_job_are_stored_together_or_not_at_all(url: str) -> None:
 def _in_transaction(database: PostgresDatabase, operation: Callable[[Session], object]) -> None:
     with database.transaction() as session:
         operation(session)
+
+
+def test_what_is_discarded_has_the_next_of_its_order_key_announced(url: str, inbox: Inbox) -> None:
+    """No worker would hear of it otherwise before it is overdue."""
+    for key in ("a1", "a2"):
+        inbox.put(dataclasses.replace(new_delivery(key), order_key="a"))
+    ask(url, "TRUNCATE launchkit.pgqueuer")
+    assert now(archive_of(inbox).discard([1], "not ours")) == 1
+    assert ask(url, JOBS) == [("launchkit.webhooks.stripe", "2", "queued")]
 
 
 def test_what_is_overdue_has_one_more_job_at_most(url: str, inbox: Inbox) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -326,6 +327,112 @@ def test_a_poison_message_ends_as_dead(url: str, inbox: Inbox, caplog: pytest.Lo
     run(main())
     assert "webhook stripe evt_poison (invoice.paid) is dead: none of its 3 attempts came to an end" in caplog.text
     assert ask(url, "SELECT state FROM launchkit.delivery") == [("dead",)]
+
+
+def test_of_deliveries_that_may_have_killed_a_process_one_is_handled_at_a_time(url: str, inbox: Inbox) -> None:
+    """Beside fresh ones, which are not held up by them; the others are announced again, and come after it."""
+    for number in range(3):
+        inbox.put(new_delivery(f"old_{number}"))
+    ask(url, "UPDATE launchkit.delivery SET leased = 1, attempts = 1, token = 1, due_at = due_at - 60")
+
+    async def main() -> None:
+        go = asyncio.Event()
+
+        async def wait(lease: Lease) -> None:
+            if lease.delivery.id.startswith("old"):
+                await go.wait()
+
+        handling = Recording(inbox, wait)
+        async with working(make_worker(url, inbox, handling, concurrency=4, lease=0.5)):
+            await until(lambda: handling.running == 1)
+            for number in range(8):  # each is a look at what there is
+                await inbox.aput(new_delivery(f"fresh_{number}"))
+                await until(lambda: f"fresh_{number}" in handling.ended)  # noqa: B023  # called here
+            assert (handling.running, len([key for key in handling.handled if key.startswith("old")])) == (1, 1)
+            go.set()
+            await until(lambda: len(handling.ended) == 11)
+
+    run(main())
+
+
+def test_what_is_old_is_forgotten(url: str, inbox: Inbox) -> None:
+    """A worker on PostgreSQL keeps house as one on a file does: bodies first, then all; step by step."""
+    for key in ("body", "all", "pending"):
+        inbox.put(new_delivery(key, source="elsewhere"))
+    ask(url, "UPDATE launchkit.delivery SET state = 'done' WHERE dedupe_key <> 'pending'")
+    ask(url, "UPDATE launchkit.delivery SET received_at = received_at - 86400 * 8 WHERE dedupe_key = 'body'")
+    ask(url, "UPDATE launchkit.delivery SET received_at = received_at - 86400 * 400 WHERE dedupe_key <> 'body'")
+    kept = "SELECT dedupe_key, has_body FROM launchkit.delivery ORDER BY id"
+
+    async def main() -> None:
+        async with working(make_worker(url, inbox, Recording(inbox))):
+            await until(lambda: ask(url, kept) == [("body", 0), ("pending", 1)])
+
+    run(main())
+
+
+KILLED = """
+import asyncio, os, sys
+from postgres_world import archive_of, ask, inbox_at
+from launchkit.pipeline.clock import SystemClock
+from launchkit.settings import WebhookSettings
+from launchkit.webhooks.handling.postgres_worker import PostgresWorker
+
+url = sys.argv[1]
+begun = set()
+
+class Deadly:
+    def __init__(self, inbox):
+        self.inbox = inbox
+
+    async def handle(self, lease):
+        print(lease.delivery.id, lease.delivery.attempt, flush=True)
+        begun.add(lease.delivery.id)
+        if lease.delivery.id == "poison":
+            while lease.delivery.attempt == 1 and len(begun) < 3:  # until all are in hands
+                await asyncio.sleep(0.01)
+            os._exit(7)
+        while lease.delivery.attempt == 1:
+            await asyncio.sleep(0.01)
+        await asyncio.wrap_future(self.inbox.done(lease))
+
+async def work(inbox):
+    settings = WebhookSettings(lease=0.5, retry_delays=(1, 1), concurrency=4)
+    worker = PostgresWorker(
+        url, inbox, archive_of(inbox), Deadly(inbox), lambda: ("stripe",), settings, SystemClock(), lambda: 0.0
+    )
+    running = asyncio.create_task(worker.run())
+    while ask(url, "SELECT 1 FROM launchkit.delivery WHERE state = 'pending'"):
+        await asyncio.sleep(0.05)
+    await worker.stop()
+    await running
+
+with inbox_at(url) as inbox:
+    asyncio.run(work(inbox))
+"""
+
+
+def test_a_message_that_kills_the_process_stops_at_its_limit(url: str, inbox: Inbox) -> None:
+    """Each start costs one attempt; those that were beside it when it first did survive all further ones."""
+    for key in ("poison", "good", "other"):
+        inbox.put(new_delivery(key))
+    exits, started = list[int](), list[str]()
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    while len(exits) < 9 and 0 not in exits:
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, url],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        exits.append(done.returncode)
+        started += done.stdout.splitlines()
+    assert exits == [7, 7, 7, 0]
+    assert [line for line in started if line.startswith("poison")] == ["poison 1", "poison 2", "poison 3"]
+    states = dict(ask(url, "SELECT dedupe_key, state FROM launchkit.delivery"))
+    assert states == {"poison": "dead", "good": "done", "other": "done"}
 
 
 def test_what_is_under_way_at_a_stop_is_given_back_at_once(url: str, inbox: Inbox) -> None:

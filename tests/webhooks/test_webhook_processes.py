@@ -97,6 +97,47 @@ def test_parent_and_child_of_a_fork_both_go_on(tmp_path: Path) -> None:
     assert pending(tmp_path / "inbox.sqlite3") == {"before", "child", "parent"}
 
 
+FORKING_WHILE_SUBMITTING = """
+import os, sys, threading
+from pathlib import Path
+
+def while_forking():  # hooks of before a fork run last in, first out: the writer has paused by now
+    found.append(store.writer.submit(lambda session: session.execute("INSERT INTO done_by VALUES (?)", (os.getpid(),))))
+    threading.Thread(target=hold_the_lock).start()
+    assert held.wait(9)
+
+def hold_the_lock():  # another thread is about to submit
+    with store.writer._lock:
+        held.set()
+        assert forked.wait(9)
+
+found, held, forked = [], threading.Event(), threading.Event()
+os.register_at_fork(before=while_forking, after_in_parent=forked.set)
+
+from launchkit.pipeline.clock import SystemClock
+from webhook_world import Store, new_delivery
+
+store = Store(Path(sys.argv[1]), SystemClock())
+store.writer.submit(lambda session: session.execute("CREATE TABLE done_by (pid INTEGER)")).result(9)
+child = os.fork()
+if child == 0:
+    os._exit(0 if store.put("child") == [True] and not found[0].done() else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert found[0].result(9) == 1
+assert store.put("parent") == [True]
+assert store.writer.submit(lambda session: session.query("SELECT pid FROM done_by")).result(9) == [(os.getpid(),)]
+store.close()
+"""
+
+
+def test_a_child_does_not_do_what_was_asked_of_its_parent(tmp_path: Path) -> None:
+    """What another thread submits during a fork is carried out once, by the parent; neither waits for a lost lock."""
+    process = start(FORKING_WHILE_SUBMITTING, str(tmp_path / "inbox.sqlite3"))
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert pending(tmp_path / "inbox.sqlite3") == {"child", "parent"}
+
+
 FORKING_UNDER_LOAD = """
 import os, sys, threading
 from pathlib import Path

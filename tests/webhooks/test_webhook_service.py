@@ -27,14 +27,14 @@ from launchkit.webhooks.service import Webhooks
 class Office:
     """An app with its service, whose handlers run as soon as they are asked for."""
 
-    def __init__(self, path: Path, **limits: Any) -> None:
+    def __init__(self, path: Path, *, enabled: bool = True, **limits: Any) -> None:
         self.clock = FrozenClock()
         self.store = Store(path, self.clock, **limits)
         self.handlers = Handlers()
         self.counts = Counts()
         self.handled: list[Lease] = []
         self.woken = 0
-        settings = WebhookSettings(retry_delays=(5.0,) * (ATTEMPTS - 1), lease=LEASE)
+        settings = WebhookSettings(enabled=enabled, retry_delays=(5.0,) * (ATTEMPTS - 1), lease=LEASE)
         self.service = Webhooks(
             self.store.inbox,
             self.store.archive,
@@ -143,6 +143,35 @@ def test_a_delay_is_waited_for(office: Office, submit: Submit) -> None:
     assert office.store.claimed() == []
     office.clock.advance(1)
     assert office.store.claimed() == ["later"]
+
+
+@pytest.mark.parametrize("delay", [-1, float("nan"), float("inf"), float("-inf")])
+def test_a_delay_that_never_ends_is_refused(office: Office, submit: Submit, delay: float) -> None:
+    """As is one that is no time; nothing is stored."""
+    with pytest.raises(LaunchKitError, match="delay of 'mail' should be a number of seconds"):
+        submit("mail", delay=delay)
+    assert office.store.entries() == ()
+
+
+@pytest.mark.parametrize("key", ["", "a b", " a", "a\n", "ä", "a\0", "x" * 256])
+def test_a_key_that_is_no_word_is_refused(office: Office, submit: Submit, key: str) -> None:
+    """It goes into logs and commands as it is; every other one is kept as it is."""
+    with pytest.raises(LaunchKitError, match="key of 'mail' should be 1 to 255 printable ASCII characters"):
+        submit("mail", key=key)
+    assert office.store.entries() == ()
+    for good in ("x" * 255, "order:7/a~!"):
+        assert submit("mail", key=good) == f"app:{good}"
+
+
+def test_nothing_is_submitted_while_webhooks_are_switched_off(tmp_path: Path) -> None:
+    """Nothing would handle it; whoever submits is told at once."""
+    office = Office(tmp_path / "inbox.sqlite3", enabled=False)
+    with pytest.raises(InboxUnavailable, match="switched off"):
+        office.service.submit("mail")
+    with pytest.raises(InboxUnavailable, match="switched off"):
+        asyncio.run(office.service.asubmit("mail"))
+    assert (office.store.entries(), office.woken) == ((), 0)
+    office.store.close()
 
 
 def test_submitted_work_can_be_serial_too(office: Office, submit: Submit) -> None:
@@ -378,6 +407,37 @@ def test_complete_ends_a_pending_delivery(office: Office) -> None:
     assert not office.service.complete("stripe:other")
     assert not done(office.store.inbox.done(lease))
     assert office.store.states() == {"evt:1": "done"}
+
+
+def test_complete_ends_a_dead_letter(office: Office) -> None:
+    """The other side has done it after all."""
+    office.bury("evt_1")
+    assert office.service.complete("stripe:evt_1")
+    assert office.store.states() == {"evt_1": "done"}
+
+
+@pytest.mark.parametrize("key", ["evt_1", ""])
+def test_completing_what_is_no_key_is_an_error(office: Office, key: str) -> None:
+    """The sender's id alone would name nothing, for ever."""
+    office.store.put("evt_1")
+    with pytest.raises(LaunchKitError, match="is no idempotency key, which is like stripe:evt_1"):
+        office.service.complete(key)
+    with pytest.raises(LaunchKitError, match="is no idempotency key"):
+        asyncio.run(office.service.acomplete(key))
+    assert office.store.states() == {"evt_1": "pending"}
+
+
+def test_complete_has_its_verb_for_event_loops(office: Office) -> None:
+    """It says the same, and that the inbox is down in the same words."""
+    office.store.put("evt_1")
+
+    async def main() -> list[bool]:
+        return [await office.service.acomplete("stripe:evt_1") for _ in range(2)]
+
+    assert asyncio.run(main()) == [True, False]
+    office.break_down()
+    with pytest.raises(InboxUnavailable, match="the inbox cannot be used"):
+        asyncio.run(main())
 
 
 # --- waiting --------------------------------------------------------------------------------------------------------

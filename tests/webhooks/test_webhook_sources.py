@@ -176,6 +176,41 @@ def test_one_path_is_one_sources() -> None:
     assert (found.variable, "source one" in found.message) == ("LAUNCHKIT_WEBHOOKS__SOURCES__TWO__PATH", True)
 
 
+@pytest.mark.parametrize("name", ["", "a:b", "My Shop", "ä", "a/b", "a\n", "x" * 65])
+def test_a_source_is_called_by_a_plain_word(name: str) -> None:
+    """It is part of keys, `source:id`, of paths, commands and the names of queues."""
+    secret = stripe_secret()
+    _, message = problem(name, scheme="stripe", secrets=[secret], path="/in")
+    assert message == "cannot be: a source's name is made of letters, digits, - and _"
+    assert compiled("My-Shop_2", scheme="stripe", secrets=[secret]).pattern.text == "/webhooks/My-Shop_2"
+
+
+@pytest.mark.parametrize("name", ["stripe", "github", "own"])
+def test_a_piece_of_a_secret_is_told_by_its_length(name: str) -> None:
+    """Commas separate secrets, so one with a comma in it falls apart, and its pieces could be guessed."""
+    scheme = {"scheme": Own()} if name == "own" else {}
+    for pieces in (["12345678", "1234567"], ["x"]):
+        variable, message = problem(name, secrets=pieces, **scheme)
+        assert variable == f"{name.upper()}__SECRETS"
+        assert "8 characters or more" in message
+        assert 'JSON list: ["..."]' in message
+        assert "1234567" not in message
+    assert compiled(name, secrets=["12345678"], **scheme).closed is None
+
+
+class Waiting:
+    """A scheme of an app's whose judgement has to be waited for."""
+
+    async def verify(self, message: Message, keys: object) -> Refused:
+        return Refused("missing")
+
+
+def test_a_scheme_that_has_to_be_waited_for_is_told_at_the_start() -> None:
+    """Nobody would wait for it: its coroutine is neither yes nor no."""
+    variable, message = problem("shop", scheme=Waiting(), secrets=[stripe_secret()])
+    assert (variable, "has an async verify" in message) == ("SHOP__SCHEME", True)
+
+
 def test_the_environment_describes_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that can be written down, nested parts too."""
     one, two = stripe_secret(), stripe_secret()

@@ -215,6 +215,49 @@ def test_of_deliveries_that_may_have_killed_a_process_one_is_handled_at_a_time(s
     assert set(shop.states().values()) == {"done"}
 
 
+def test_a_suspect_that_lives_holds_up_the_others_no_longer(shop: Shop) -> None:
+    """Whoever kills its process does so at once: after a lease's time the next is taken over beside it."""
+    seen, other = list[str](), asyncio.Event()
+
+    async def handler(delivery: Delivery) -> None:
+        seen.append(delivery.id)
+        if len(seen) == 1:
+            await soon(other)  # else it would be in the way until its time is over
+        other.set()
+
+    shop.on_all(handler)
+    shop.put("old_1", "old_2")
+    assert len(shop.claim()) == 2
+    shop.clock.advance(LEASE)
+    running(shop.worker(lease=0.05), lambda: soon(other))
+    assert sorted(seen) == ["old_1", "old_2"]
+
+
+def test_a_further_attempt_is_no_suspect(shop: Shop) -> None:
+    """What has failed in an orderly way is handled beside others of its kind: an outage is not made up one by one."""
+    met = asyncio.Event()
+    beside: set[str] = set()
+
+    async def handler(delivery: Delivery) -> None:
+        if delivery.attempt == 1:
+            raise ValueError
+        beside.add(delivery.id)
+        if len(beside) == 3:
+            met.set()
+        await soon(met)
+
+    async def main() -> None:
+        worker = shop.worker(concurrency=3, lease=3600)
+        assert await worker.run_due() == 3
+        shop.clock.advance(10)
+        assert await worker.run_due() == 3
+
+    shop.on_all(handler)
+    shop.put("evt_1", "evt_2", "evt_3")
+    asyncio.run(main())
+    assert set(shop.states().values()) == {"done"}
+
+
 class Late(Inbox):
     """An inbox whose third claim is answered when that is allowed."""
 

@@ -294,6 +294,27 @@ def test_what_nobody_waits_for_any_more_is_left_out(writer: Writer, words: Words
     assert words.words() == ["b"]
 
 
+def test_no_more_than_so_many_wait(writer: Writer, words: Words, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that hangs does not fill the memory: further ones are refused at once, and none that waits is lost."""
+    monkeypatch.setattr(Writer, "MOST_WAITING", 3)
+
+    async def refused() -> None:
+        future = writer.asubmit(adding("late"))
+        assert future.done()
+        with pytest.raises(StoreDown, match="3 operations wait"):
+            await future
+
+    with held(writer):
+        waiting = [writer.submit(adding(word)) for word in "abc"]
+        late = writer.submit(adding("late"))
+        assert late.done()
+        assert isinstance(late.exception(), StoreDown)
+        asyncio.run(refused())
+    assert [done(future) for future in waiting] == ["a", "b", "c"]
+    assert done(writer.submit(adding("d"))) == "d"
+    assert words.words() == ["a", "b", "c", "d"]
+
+
 def test_a_group_of_which_nothing_is_left_is_none(writer: Writer, words: Words) -> None:
     """No transaction for nothing."""
     with held(writer):

@@ -232,6 +232,8 @@ class Webhooks:
             raise LaunchKitError(f"the delay of {name!r} should be a number of seconds, from 0 up")
         if not self._settings.enabled:
             raise InboxUnavailable("webhooks are switched off: nothing is stored, because nothing would handle it")
+        if re.fullmatch(r"[\x21-\x7e]{1,255}", name) is None:
+            raise LaunchKitError("the name of work should be 1 to 255 printable ASCII characters without spaces")
         if key is not None and re.fullmatch(r"[\x21-\x7e]{1,255}", key) is None:
             raise LaunchKitError(f"the key of {name!r} should be 1 to 255 printable ASCII characters without spaces")
         content_type = "application/octet-stream" if isinstance(payload, bytes) else "application/json"

@@ -110,7 +110,7 @@ class Attempts:
         self._random_fraction = random_fraction
         self._on_outcome = on_outcome
         self._shows_messages = shows_messages
-        self._left_running: set[tuple[int, int]] = set()
+        self._in_threads: set[tuple[int, int]] = set()
 
     async def handle(self, lease: Lease) -> None:
         """Run the handler, and return when the outcome is recorded or the lease lost."""
@@ -122,8 +122,6 @@ class Attempts:
             raise
         except _LeaseLost:
             verdict = None
-        finally:
-            self._left_running.discard((lease.row, lease.token))
         seconds = self._heartbeat.monotonic() - began
         if verdict is not None and await self._record(lease, verdict):
             self._on_outcome(lease.delivery, verdict.outcome, seconds)
@@ -142,7 +140,8 @@ class Attempts:
         async with self._kept(lease, began) as lost:
             error = await self._run(handler, lease, lost)
         verdict = verdict_on(error, delivery.attempt, self._delays, self._random_fraction())
-        _log(delivery, verdict, error if error is None or self._shows_messages else without_message(error))
+        shown = self._shows_messages or error is None or isinstance(error, HandlerTimeout)
+        _log(delivery, verdict, error if shown or error is None else without_message(error))
         return verdict
 
     @contextlib.asynccontextmanager
@@ -192,13 +191,14 @@ class Attempts:
         return None
 
     async def _in_thread(self, handler: Handler, lease: Lease) -> object:
+        held = (lease.row, lease.token)
         future = self._run_in_thread(partial(self._enter, handler, lease.delivery))
+        self._in_threads.add(held)
+        future.add_done_callback(lambda _: self._in_threads.discard(held))
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             self._abandon(future)
-            if not future.done():
-                self._left_running.add((lease.row, lease.token))
             raise
 
     def _enter(self, handler: Handler, delivery: Delivery) -> object:
@@ -237,7 +237,7 @@ class Attempts:
         So does that of a sync handler that still runs, because its thread cannot be stopped: nobody else is to begin
         the same while it is at it.
         """
-        if (lease.row, lease.token) in self._left_running:
+        if (lease.row, lease.token) in self._in_threads:
             return
         with contextlib.suppress(StoreDown, TimeoutError):
             async with asyncio.timeout(self.RELEASE_SECONDS):

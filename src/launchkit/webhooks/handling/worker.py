@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import Future
 from typing import Final
@@ -172,17 +173,18 @@ class Worker:
         if not sources or (free <= 0 and self._clock.monotonic() < self._look_again_at):
             return 0
         found = 0
-        if self._suspect is None and self._may_take_over():
-            found = await self._take(min(free, 1), sources, take_over=True)
+        as_of = self._clock.time()  # before it is decided: the clock may be set at any moment
+        if self._suspect is None and self._may_take_over(as_of):
+            found = await self._take(min(free, 1), sources, as_of=as_of)
             if not found or found == free:  # nothing else is due, or has a place
                 return found
-        return found + await self._take(free - found, sources, take_over=False)
+        return found + await self._take(free - found, sources)
 
-    async def _take(self, limit: int, sources: Collection[str], *, take_over: bool) -> int:
+    async def _take(self, limit: int, sources: Collection[str], *, as_of: float | None = None) -> int:
         """Start up to `limit` of what is due; return how many were found, the dead included."""
         if self._stopping.is_set():
             return 0
-        claim = await self._claim(limit, sources, take_over=take_over)
+        claim = await self._claim(limit, sources, as_of)
         if self._stopping.is_set():
             self._give_back(claim)
             return 0
@@ -195,9 +197,14 @@ class Worker:
             self._start(lease, is_suspect=lease.is_taken_over)
         return len(claim.leased) + len(claim.dead)
 
-    async def _claim(self, limit: int, sources: Collection[str], *, take_over: bool) -> Claim:
+    async def _claim(self, limit: int, sources: Collection[str], as_of: float | None) -> Claim:
         claiming = self._inbox.claim(
-            limit, sources=sources, lease=self._lease, attempts=self._attempts, take_over=take_over
+            limit,
+            sources=sources,
+            lease=self._lease,
+            attempts=self._attempts,
+            take_over=as_of is not None,
+            as_of=math.inf if as_of is None else as_of,
         )
         try:
             claim = await asyncio.wrap_future(claiming)
@@ -208,11 +215,11 @@ class Worker:
         self._look_again_at = self._clock.monotonic() + self._poll
         return claim
 
-    def _may_take_over(self) -> bool:
-        """Whether a lease that seems to have ended was given up by its holder."""
+    def _may_take_over(self, as_of: float) -> bool:
+        """Whether a lease that seems to have ended at a time was given up by its holder."""
         now, unseen = self._clock.monotonic(), 0.0
         if self._seen_at is not None:
-            unseen = self._clock.time() - self._seen_at  # by the clock that leases end by
+            unseen = as_of - self._seen_at  # by the clock that leases end by
         if unseen > max(self._lease / 2, 4 * self._poll):
             self._take_over_at = now + self._lease
         return now >= self._take_over_at

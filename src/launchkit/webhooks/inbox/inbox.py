@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ HELD: Final = 1
 """Who has the lease handles the delivery."""
 SENT: Final = 2
 """Who has the lease has sent the delivery on, and the attempt counts from when it is resumed."""
+NEVER: Final = -1.0
+"""A time by which no lease has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,14 @@ class Inbox:
     # --- handling ----------------------------------------------------------------------------------------------------
 
     def claim(
-        self, limit: int, *, sources: Collection[str], lease: float, attempts: int, take_over: bool = True
+        self,
+        limit: int,
+        *,
+        sources: Collection[str],
+        lease: float,
+        attempts: int,
+        take_over: bool = True,
+        as_of: float = math.inf,
     ) -> Future[Claim]:
         """Take up to `limit` due deliveries, longest due first.
 
@@ -95,6 +105,7 @@ class Inbox:
             lease: seconds until others may claim them.
             attempts: how many a delivery may have in all.
             take_over: whether deliveries whose lease has ended are taken too.
+            as_of: when that was decided: a lease has to have ended by then, lest the clock was set in between.
         """
 
         def operation(session: Session) -> Claim:
@@ -104,11 +115,11 @@ class Inbox:
             statement = _SELECT_DUE.format(
                 by_due=session.by_due,
                 sources=", ".join("?" * len(sources)),
-                taken_over="" if take_over else "AND leased = 0",
                 is_next=IS_NEXT,
                 locked=session.locked,
             )
-            rows = session.query(statement, (now, *sources, now, limit))
+            ended_by = min(now, as_of) if take_over else NEVER
+            rows = session.query(statement, (now, ended_by, *sources, now, limit))
             return _claim_of(
                 [_lease_out(session, row[:-1], now + lease, lease, attempts, leased=row[-1]) for row in rows]
             )
@@ -324,6 +335,7 @@ def _give_back(session: Session, lease: Lease, due_at: float, values: tuple[obje
     held = session.execute(_GIVE_BACK, (*values, *_held(lease))) == 1
     if held:
         session.announce(lease.row, due_at)
+        announce_next(session, lease.order_key)  # of a replayed one it may be the turn
     return held
 
 
@@ -352,8 +364,8 @@ IS_NEXT: Final = """
 """A condition: no delivery of its order key comes first, or is in somebody's hands now."""
 _SELECT_DUE: Final = """
     SELECT id, source, dedupe_key, event, headers, body, attempts, received_at, token, order_key, leased
-    FROM delivery {by_due} WHERE state = 'pending' AND due_at <= ? AND source IN ({sources}) {taken_over}
-    AND {is_next} ORDER BY due_at, id LIMIT ? {locked}
+    FROM delivery {by_due} WHERE state = 'pending' AND due_at <= ? AND (leased = 0 OR due_at <= ?)
+    AND source IN ({sources}) AND {is_next} ORDER BY due_at, id LIMIT ? {locked}
 """
 _SELECT_ROW: Final = """
     SELECT id, source, dedupe_key, event, headers, body, attempts, received_at, token, order_key, due_at, leased

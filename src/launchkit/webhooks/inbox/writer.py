@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, Generic, TypeVar, cast
 
-from launchkit.pipeline.effects import StoreDown, StoreFull
+from launchkit.pipeline.effects import StoreDown
 from launchkit.webhooks.inbox.database import Database, Session
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,9 @@ class _Job(Generic[T]):
     def _run_bare(self, session: Session, database: Database) -> None:
         try:
             self.succeed(self.operation(session))
-        except StoreFull as error:
+        except database.errors:  # of the statement or of the whole database: the group is told
+            raise
+        except Exception as error:  # noqa: BLE001  # its future takes it
             self.fail(error, database)
 
     def succeed(self, result: T) -> None:
