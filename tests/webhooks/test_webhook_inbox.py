@@ -32,8 +32,8 @@ from webhook_world import ATTEMPTS, LEASE, Store, done, new_delivery
 from launchkit.testing import FrozenClock
 from launchkit.webhooks import Filter
 from launchkit.webhooks.delivery import Lease
-from launchkit.webhooks.inbox import inbox as statements
-from launchkit.webhooks.inbox.inbox import Claim
+from launchkit.webhooks.inbox import leases as statements
+from launchkit.webhooks.inbox.leases import Claim
 from launchkit.webhooks.inbox.sqlite import SqliteDatabase, SqliteSession
 
 
@@ -172,7 +172,7 @@ def test_claims_use_the_index_whatever_the_backlog(store: Store, path: Path) -> 
     """A claim's cost does not grow with what waits: nothing is sorted, and order keys are looked up."""
     store.put("evt_1")
     store.close()
-    statement = statements._SELECT_DUE.format(
+    statement = statements.SELECT_DUE.format(
         by_due=SqliteSession.by_due,
         sources="?, ?",
         is_next=statements.IS_NEXT,
@@ -190,7 +190,7 @@ def test_setting_right_looks_at_what_is_due_later_alone(store: Store, path: Path
     """Its cost does not grow with what waits: every worker asks once a minute, and everybody waits for the answer."""
     store.put("evt_1")
     store.close()
-    statement = statements._SET_RIGHT.format(by_due=SqliteSession.by_due)
+    statement = statements.SET_RIGHT.format(by_due=SqliteSession.by_due)
     with closing(sqlite3.connect(path)) as connection:
         plan = str(connection.execute("EXPLAIN QUERY PLAN " + statement, (0, 0, 0)).fetchall())
     assert "SEARCH delivery USING INDEX delivery_due (due_at>?)" in plan

@@ -21,7 +21,8 @@ from launchkit.pipeline.effects import StoreFull
 from launchkit.testing import FrozenClock
 from launchkit.webhooks.delivery import Lease
 from launchkit.webhooks.inbox.archive import Archive, Backlog, Filter, Retention
-from launchkit.webhooks.inbox.inbox import Claim, Inbox
+from launchkit.webhooks.inbox.inbox import Inbox
+from launchkit.webhooks.inbox.leases import Claim
 from launchkit.webhooks.inbox.sqlite import SqliteDatabase
 from launchkit.webhooks.inbox.writer import Writer
 

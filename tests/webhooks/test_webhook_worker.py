@@ -23,7 +23,8 @@ from launchkit.pipeline.effects import NewDelivery, StoreDown
 from launchkit.webhooks.delivery import Delivery
 from launchkit.webhooks.handling.worker import Worker
 from launchkit.webhooks.inbox.archive import DAY, Archive
-from launchkit.webhooks.inbox.inbox import Claim, Inbox
+from launchkit.webhooks.inbox.inbox import Inbox
+from launchkit.webhooks.inbox.leases import Claim
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from webhook_world import WAIT, done
 
 from launchkit.pipeline.effects import StoreDown
 from launchkit.webhooks.inbox.database import Database, Session
-from launchkit.webhooks.inbox.writer import LARGEST_BATCH, Batched, Writer
+from launchkit.webhooks.inbox.jobs import LARGEST_BATCH, Batched
+from launchkit.webhooks.inbox.writer import Writer
 
 
 class Words(Database):

@@ -19,7 +19,8 @@ from launchkit.pipeline.effects import Inbox as InboxBackend
 from launchkit.webhooks.delivery import Lease
 from launchkit.webhooks.inbox.archive import Archive, Entry, Filter, Retention
 from launchkit.webhooks.inbox.database import Database
-from launchkit.webhooks.inbox.inbox import Claim, Inbox
+from launchkit.webhooks.inbox.inbox import Inbox
+from launchkit.webhooks.inbox.leases import Claim
 from launchkit.webhooks.inbox.room import Room
 from launchkit.webhooks.inbox.sqlite import SqliteDatabase
 from launchkit.webhooks.inbox.writer import Writer

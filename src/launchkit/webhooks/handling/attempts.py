@@ -140,8 +140,9 @@ class Attempts:
         async with self._kept(lease, began) as lost:
             error = await self._run(handler, lease, lost)
         verdict = verdict_on(error, delivery.attempt, self._delays, self._random_fraction())
-        shown = self._shows_messages or error is None or isinstance(error, HandlerTimeout)
-        _log(delivery, verdict, error if shown or error is None else without_message(error))
+        if error is not None and not self._shows_messages and not isinstance(error, HandlerTimeout):
+            error = without_message(error)
+        _log(delivery, verdict, error)
         return verdict
 
     @contextlib.asynccontextmanager

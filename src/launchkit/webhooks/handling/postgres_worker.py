@@ -36,7 +36,8 @@ from launchkit.webhooks.delivery import Delivery
 from launchkit.webhooks.handling.attempts import Handling, ignore, name
 from launchkit.webhooks.handling.postgres_queue import JobQueue, connected, wait_for
 from launchkit.webhooks.inbox.archive import Archive
-from launchkit.webhooks.inbox.inbox import Claim, Inbox
+from launchkit.webhooks.inbox.inbox import Inbox
+from launchkit.webhooks.inbox.leases import Claim
 from launchkit.webhooks.inbox.postgres import conninfo
 
 logger = logging.getLogger(__name__)

@@ -30,7 +30,8 @@ from launchkit.webhooks.delivery import Delivery, Lease
 from launchkit.webhooks.handling.attempts import Handling, ignore, name
 from launchkit.webhooks.handling.verdict import reason_of
 from launchkit.webhooks.inbox.archive import Archive
-from launchkit.webhooks.inbox.inbox import Claim, Inbox
+from launchkit.webhooks.inbox.inbox import Inbox
+from launchkit.webhooks.inbox.leases import Claim
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from launchkit.webhooks.inbox.database import Session
-from launchkit.webhooks.inbox.inbox import IS_NEXT, State, announce_next
+from launchkit.webhooks.inbox.inbox import State
+from launchkit.webhooks.inbox.leases import IS_NEXT, announce_next
 from launchkit.webhooks.inbox.writer import Writer
 
 DAY: Final = 86_400.0

@@ -17,37 +17,43 @@ used.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from launchkit.pipeline.effects import NewDelivery, StoreDown
-from launchkit.webhooks.delivery import Delivery, Lease
+from launchkit.webhooks.delivery import Lease
 from launchkit.webhooks.inbox.database import Session
 from launchkit.webhooks.inbox.insertion import Insertion
+from launchkit.webhooks.inbox.leases import (
+    END,
+    EXTEND,
+    FINISH,
+    HAND_OVER,
+    HELD,
+    IS_NEXT,
+    NEVER,
+    RESUME,
+    SELECT_DUE,
+    SELECT_OVERDUE,
+    SELECT_PENDING,
+    SELECT_ROW,
+    SENT,
+    SET_RIGHT,
+    Claim,
+    announce_next,
+    claim_of,
+    give_back,
+    identity,
+    is_held_back,
+    lease_of,
+    lease_out,
+)
 from launchkit.webhooks.inbox.room import Room
 from launchkit.webhooks.inbox.writer import Writer
 
 State = Literal["pending", "done", "dead", "ignored"]
-HELD: Final = 1
-"""Who has the lease handles the delivery."""
-SENT: Final = 2
-"""Who has the lease has sent the delivery on, and the attempt counts from when it is resumed."""
-NEVER: Final = -1.0
-"""A time by which no lease has ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a claim found due: leases on deliveries to handle, and those that are `dead` now, their attempts used up."""
-
-    leased: tuple[Lease, ...]
-    dead: tuple[Delivery, ...] = ()
-    left: bool = False
-    """Whether something was left alone because its lease has ended, and nothing was to be taken over."""
 
 
 class Inbox:
@@ -110,9 +116,9 @@ class Inbox:
 
         def operation(session: Session) -> Claim:
             if not sources:
-                return _claim_of([])
+                return claim_of([])
             now = session.now
-            statement = _SELECT_DUE.format(
+            statement = SELECT_DUE.format(
                 by_due=session.by_due,
                 sources=", ".join("?" * len(sources)),
                 is_next=IS_NEXT,
@@ -120,8 +126,8 @@ class Inbox:
             )
             ended_by = min(now, as_of) if take_over else NEVER
             rows = session.query(statement, (now, ended_by, *sources, now, limit))
-            return _claim_of(
-                [_lease_out(session, row[:-1], now + lease, lease, attempts, leased=row[-1]) for row in rows]
+            return claim_of(
+                [lease_out(session, row[:-1], now + lease, lease, attempts, leased=row[-1]) for row in rows]
             )
 
         return self._writer.submit(operation)
@@ -141,14 +147,14 @@ class Inbox:
 
         def operation(session: Session) -> Claim:
             now = session.now
-            for *found, due_at, leased in session.query(_SELECT_ROW.format(locked=session.locked), (row,)):
+            for *found, due_at, leased in session.query(SELECT_ROW.format(locked=session.locked), (row,)):
                 if due_at > now:
                     session.announce(row, due_at)
                 elif leased == HELD and not take_over:
                     return Claim((), left=True)
-                elif not _is_held_back(session, row, found[9], now):
-                    return _claim_of([_lease_out(session, found, now + lease, lease, attempts, leased=leased)])
-            return _claim_of([])
+                elif not is_held_back(session, row, found[9], now):
+                    return claim_of([lease_out(session, found, now + lease, lease, attempts, leased=leased)])
+            return claim_of([])
 
         return self._writer.submit(operation)
 
@@ -161,13 +167,13 @@ class Inbox:
 
         def operation(session: Session) -> Lease | None:
             until = session.now + lease
-            for *found, _, leased in session.query(_SELECT_ROW.format(locked=session.locked), (row,)):
+            for *found, _, leased in session.query(SELECT_ROW.format(locked=session.locked), (row,)):
                 if leased == SENT and token <= found[8]:
-                    session.execute(_RESUME, (until, lease, 1, row))
-                    return _lease(found, attempt=found[6] + 1)
+                    session.execute(RESUME, (until, lease, 1, row))
+                    return lease_of(found, attempt=found[6] + 1)
                 if leased == HELD and token == found[8]:  # it came before its hand-over was written down
-                    session.execute(_RESUME, (until, lease, 0, row))
-                    return _lease(found, attempt=found[6])
+                    session.execute(RESUME, (until, lease, 0, row))
+                    return lease_of(found, attempt=found[6])
             return None
 
         return self._writer.submit(operation)
@@ -185,7 +191,7 @@ class Inbox:
             if not sources:
                 return 0
             now = session.now
-            statement = _SELECT_OVERDUE.format(sources=", ".join("?" * len(sources)), is_next=IS_NEXT)
+            statement = SELECT_OVERDUE.format(sources=", ".join("?" * len(sources)), is_next=IS_NEXT)
             rows = session.query(statement, (now - seconds, *sources, now, limit))
             for row, due_at in rows:
                 session.announce(row, due_at)
@@ -210,7 +216,7 @@ class Inbox:
 
         def operation(session: Session) -> bool:
             due_at = session.now + delay
-            return _give_back(session, lease, due_at, (due_at, delay, error, 0))
+            return give_back(session, lease, due_at, (due_at, delay, error, 0))
 
         return self._writer.submit(operation)
 
@@ -219,7 +225,7 @@ class Inbox:
 
         def operation(session: Session) -> bool:
             due_at = session.now + delay
-            return _give_back(session, lease, due_at, (due_at, delay, None, 1))
+            return give_back(session, lease, due_at, (due_at, delay, None, 1))
 
         return self._writer.submit(operation)
 
@@ -229,7 +235,7 @@ class Inbox:
         def operation(session: Session) -> frozenset[int]:
             until = session.now + seconds
             return frozenset(
-                lease.row for lease in leases if session.execute(_EXTEND, (until, seconds, *_held(lease))) == 1
+                lease.row for lease in leases if session.execute(EXTEND, (until, seconds, *identity(lease))) == 1
             )
 
         return self._writer.submit(operation)
@@ -247,7 +253,7 @@ class Inbox:
         def operation(session: Session) -> bool:
             until = session.now + seconds
             taken = (SENT, 1) if to_resume else (HELD, 0)
-            held = session.execute(_HAND_OVER, (until, seconds, *taken, *_held(lease))) == 1
+            held = session.execute(HAND_OVER, (until, seconds, *taken, *identity(lease))) == 1
             if held:
                 session.announce(lease.row, until)
             return held
@@ -258,9 +264,9 @@ class Inbox:
         """A delivery that is pending or dead is done, whoever held it. The answer is whether it was."""
 
         def operation(session: Session) -> bool:
-            rows = session.query(_SELECT_PENDING, (source, dedupe_key))
+            rows = session.query(SELECT_PENDING, (source, dedupe_key))
             for row, order_key in rows:
-                session.execute(_FINISH, ("done", None, row))
+                session.execute(FINISH, ("done", None, row))
                 announce_next(session, order_key)
             return bool(rows)
 
@@ -271,7 +277,7 @@ class Inbox:
 
         def operation(session: Session) -> int:
             now = session.now
-            return session.execute(_SET_RIGHT.format(by_due=session.by_due), (now, now, now))
+            return session.execute(SET_RIGHT.format(by_due=session.by_due), (now, now, now))
 
         return self._writer.submit(operation)
 
@@ -281,7 +287,7 @@ class Inbox:
 
     def _end(self, lease: Lease, state: State, error: str | None) -> Future[bool]:
         def operation(session: Session) -> bool:
-            if session.execute(_END, (state, error, *_held(lease))) != 1:
+            if session.execute(END, (state, error, *identity(lease))) != 1:
                 return False
             announce_next(session, lease.order_key)
             return True
@@ -296,116 +302,3 @@ class Inbox:
         reason = f"no answer within {self.WAIT:g} s"
         self._writer.outage.failed(reason)
         return StoreDown(f"the inbox gave {reason}")
-
-
-# --- what the verbs are made of --------------------------------------------------------------------------------------
-
-
-def _lease_out(
-    session: Session, row: Sequence[Any], until: float, seconds: float, attempts: int, *, leased: int
-) -> Lease | Delivery:
-    """Give out a lease, or bury a delivery whose attempts are used up and return it bare."""
-    lease = replace(_lease(row, attempt=row[6] + 1), is_taken_over=leased == HELD)
-    if row[6] < attempts:
-        session.execute(_LEASE_OUT, (until, seconds, lease.row))
-        return lease
-    session.execute(_FINISH, ("dead", _NEVER_ENDED, lease.row))
-    announce_next(session, lease.order_key)
-    return _lease(row, attempt=row[6]).delivery
-
-
-def _lease(row: Sequence[Any], *, attempt: int) -> Lease:
-    number, source, dedupe_key, event, headers, body, _, received_at, token, order_key = row
-    delivery = Delivery(dedupe_key, source, event, body, dict(json.loads(headers)), attempt, received_at)
-    return Lease(number, token + 1, delivery, order_key)
-
-
-def _claim_of(found: Iterable[Lease | Delivery]) -> Claim:
-    found = tuple(found)
-    return Claim(
-        tuple(one for one in found if isinstance(one, Lease)), tuple(one for one in found if isinstance(one, Delivery))
-    )
-
-
-def _held(lease: Lease) -> tuple[int, int]:
-    return lease.row, lease.token
-
-
-def _give_back(session: Session, lease: Lease, due_at: float, values: tuple[object, ...]) -> bool:
-    held = session.execute(_GIVE_BACK, (*values, *_held(lease))) == 1
-    if held:
-        session.announce(lease.row, due_at)
-        announce_next(session, lease.order_key)  # of a replayed one it may be the turn
-    return held
-
-
-def _is_held_back(session: Session, row: int, order_key: str | None, now: float) -> bool:
-    """Tell whether another delivery of the same order key comes first, or is in somebody's hands."""
-    if order_key is None:
-        return False
-    session.be_alone_with(order_key)
-    return bool(session.query(_SELECT_EARLIER, (order_key, row, now, row)))
-
-
-def announce_next(session: Session, order_key: str | None) -> None:
-    """One of an order key is over: the next one's turn has come."""
-    if order_key is not None:
-        for row, due_at in session.query(_SELECT_NEXT, (order_key,)):
-            session.announce(row, due_at)
-
-
-_NEVER_ENDED: Final = "no attempt came to an end"
-IS_NEXT: Final = """
-    (order_key IS NULL OR NOT EXISTS (
-        SELECT 1 FROM delivery other WHERE other.state = 'pending' AND other.order_key = delivery.order_key
-        AND (other.id < delivery.id OR (other.leased > 0 AND other.due_at > ? AND other.id <> delivery.id))
-    ))
-"""
-"""A condition: no delivery of its order key comes first, or is in somebody's hands now."""
-_SELECT_DUE: Final = """
-    SELECT id, source, dedupe_key, event, headers, body, attempts, received_at, token, order_key, leased
-    FROM delivery {by_due} WHERE state = 'pending' AND due_at <= ? AND (leased = 0 OR due_at <= ?)
-    AND source IN ({sources}) AND {is_next} ORDER BY due_at, id LIMIT ? {locked}
-"""
-_SELECT_ROW: Final = """
-    SELECT id, source, dedupe_key, event, headers, body, attempts, received_at, token, order_key, due_at, leased
-    FROM delivery WHERE id = ? AND state = 'pending' {locked}
-"""
-_SELECT_EARLIER: Final = """
-    SELECT 1 FROM delivery WHERE state = 'pending' AND order_key = ?
-    AND (id < ? OR (leased > 0 AND due_at > ? AND id <> ?)) LIMIT 1
-"""
-_SELECT_NEXT: Final = "SELECT id, due_at FROM delivery WHERE state = 'pending' AND order_key = ? ORDER BY id LIMIT 1"
-_SELECT_OVERDUE: Final = """
-    SELECT id, due_at FROM delivery WHERE state = 'pending' AND due_at < ? AND source IN ({sources})
-    AND {is_next} ORDER BY due_at LIMIT ?
-"""
-_SELECT_PENDING: Final = """
-    SELECT id, order_key FROM delivery WHERE source = ? AND dedupe_key = ? AND state IN ('pending', 'dead')
-"""
-_LEASE_OUT: Final = """
-    UPDATE delivery SET attempts = attempts + 1, token = token + 1, leased = 1, due_at = ?, delay = ? WHERE id = ?
-"""
-_RESUME: Final = """
-    UPDATE delivery SET token = token + 1, leased = 1, due_at = ?, delay = ?, attempts = attempts + ? WHERE id = ?
-"""
-_HAND_OVER: Final = """
-    UPDATE delivery SET due_at = ?, delay = ?, leased = ?, attempts = attempts - ?
-    WHERE id = ? AND token = ? AND state = 'pending' AND leased = 1
-"""
-_FINISH: Final = "UPDATE delivery SET state = ?, error = COALESCE(error, ?), leased = 0 WHERE id = ?"
-_END: Final = """
-    UPDATE delivery SET state = ?, error = ?, leased = 0 WHERE id = ? AND token = ? AND state = 'pending' AND leased > 0
-"""
-_EXTEND: Final = (
-    "UPDATE delivery SET due_at = ?, delay = ? WHERE id = ? AND token = ? AND state = 'pending' AND leased = 1"
-)
-_GIVE_BACK: Final = """
-    UPDATE delivery SET due_at = ?, delay = ?, error = COALESCE(?, error), attempts = attempts - ?, leased = 0
-    WHERE id = ? AND token = ? AND state = 'pending' AND leased = 1
-"""
-_SET_RIGHT: Final = """
-    UPDATE delivery {by_due} SET due_at = ? + delay
-    WHERE state = 'pending' AND due_at > ? AND delay IS NOT NULL AND due_at > ? + delay
-    AND attempts <= token -- else the release before has leased it, which does not set the delay
-"""

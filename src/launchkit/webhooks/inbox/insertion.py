@@ -9,8 +9,8 @@ from typing import Final
 
 from launchkit.pipeline.effects import NewDelivery, StoreFull
 from launchkit.webhooks.inbox.database import Session
+from launchkit.webhooks.inbox.jobs import Batched
 from launchkit.webhooks.inbox.room import Room
-from launchkit.webhooks.inbox.writer import Batched
 
 
 class Insertion(Batched[bool]):

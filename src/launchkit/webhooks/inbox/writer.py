@@ -15,147 +15,23 @@ under load is twenty to forty times as fast as a commit for each operation. The 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 import logging
 import os
 import queue
 import threading
 import time
 import weakref
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from launchkit.pipeline.effects import StoreDown
-from launchkit.webhooks.inbox.database import Database, Session
+from launchkit.webhooks.inbox.database import Database
+from launchkit.webhooks.inbox.jobs import Job, Operation, batches, done_together, settle_all
 
 logger = logging.getLogger(__name__)
 
-LARGEST_BATCH: Final = 64
-"""Operations in one statement: SQLite had room for 999 values in one before 3.32."""
-
 T = TypeVar("T")
-Operation = Callable[[Session], T]
-"""What to do within a transaction. It neither begins nor commits one."""
-
-
-class Batched(ABC, Generic[T]):
-    """An operation that many of which go faster by one statement than one after the other."""
-
-    @abstractmethod
-    def __call__(self, session: Session) -> T:
-        """Do it alone, changing something by one statement at most: where it fails nothing was changed."""
-
-    @classmethod
-    @abstractmethod
-    def together(cls, session: Session, operations: Sequence[Batched[T]]) -> Sequence[T] | None:
-        """Do them all and return what each returns; None, and none of them was done, if that is not possible."""
-
-
-class _Job(Generic[T]):
-    """One operation on its way through a group."""
-
-    loop: asyncio.AbstractEventLoop | None = None
-    """The event loop that the future belongs to, if it does to one."""
-
-    def __init__(self, operation: Operation[T], future: Future[T] | asyncio.Future[T]) -> None:
-        self.operation = operation
-        self._future = future
-        self._result: T | None = None
-        self._failure: Exception | None = None
-        self.error: Exception | None = None
-
-    def begins(self) -> bool:
-        """Tell whether anybody still waits for it."""
-        if isinstance(self._future, Future):
-            return self._future.set_running_or_notify_cancel()
-        return not self._future.done()
-
-    def run(self, session: Session, database: Database) -> None:
-        """Carry the operation out so that it changes all or nothing. Raises only when the whole transaction is lost."""
-        if isinstance(self.operation, Batched) and session.undoes_statements:
-            self._run_bare(session, database)
-            return
-        session.execute("SAVEPOINT job")
-        try:
-            self.succeed(self.operation(session))
-        except Exception as error:  # noqa: BLE001  # its future takes it
-            try:
-                session.execute("ROLLBACK TO SAVEPOINT job")
-            except database.errors:  # the transaction is lost
-                raise error from None
-            self.fail(error, database)
-        session.execute("RELEASE SAVEPOINT job")
-
-    def _run_bare(self, session: Session, database: Database) -> None:
-        try:
-            self.succeed(self.operation(session))
-        except database.errors:  # of the statement or of the whole database: the group is told
-            raise
-        except Exception as error:  # noqa: BLE001  # its future takes it
-            self.fail(error, database)
-
-    def succeed(self, result: T) -> None:
-        """Let the operation end with `result`."""
-        self._result = result
-
-    def fail(self, error: Exception, database: Database) -> None:
-        """Let the operation end with `error`, or with `StoreDown` where that is what it means."""
-        down = isinstance(error, database.errors)
-        self._failure = StoreDown(f"the inbox cannot be used: {error}") if down else error
-        self.error = error if down else None
-
-    def refuse(self, error: Exception) -> None:
-        """Let the operation end with `error` before it has begun, where it was submitted."""
-        self._failure = error
-        self.settle()
-
-    def settle(self) -> None:
-        """Tell whoever waits; on the loop, if the future belongs to one."""
-        if self._future.done():  # whoever waited has given up
-            return
-        if self._failure is not None:
-            self._future.set_exception(self._failure)
-        else:
-            self._future.set_result(cast("T", self._result))
-
-
-def _batches(group: Sequence[_Job[Any]]) -> Iterator[Sequence[_Job[Any]]]:
-    """Split a group into runs of jobs that may be done together."""
-    for kind, jobs in itertools.groupby(group, lambda job: type(job.operation)):
-        run = list(jobs)
-        size = LARGEST_BATCH if issubclass(kind, Batched) else 1
-        yield from (run[start : start + size] for start in range(0, len(run), size))
-
-
-def _done_together(jobs: Sequence[_Job[Any]], session: Session) -> bool:
-    operations = [job.operation for job in jobs if isinstance(job.operation, Batched)]
-    if len(operations) < 2:
-        return False
-    results = operations[0].together(session, operations)
-    for job, result in zip(jobs, results or (), strict=False):
-        job.succeed(result)
-    return results is not None
-
-
-def _settle(jobs: Iterable[_Job[Any]]) -> None:
-    """Tell everybody who waits, waking each loop once: it is what a commit of many takes most of its time for."""
-    of_loops: dict[asyncio.AbstractEventLoop, list[_Job[Any]]] = {}
-    for job in jobs:
-        if job.loop is None:
-            job.settle()
-        else:
-            of_loops.setdefault(job.loop, []).append(job)
-    for loop, waiting in of_loops.items():
-        with contextlib.suppress(RuntimeError):  # the loop was closed
-            loop.call_soon_threadsafe(_settle_here, waiting)
-
-
-def _settle_here(jobs: Iterable[_Job[Any]]) -> None:
-    for job in jobs:
-        job.settle()
 
 
 class Outage:
@@ -204,26 +80,26 @@ class Writer:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_forking = False
 
     def submit(self, operation: Operation[T]) -> Future[T]:
         """Carry `operation` out in the next group. The future raises `StoreDown` when that was not possible."""
         future: Future[T] = Future()
-        self._put(_Job(operation, future))
+        self._put(Job(operation, future))
         return future
 
     def asubmit(self, operation: Operation[T]) -> asyncio.Future[T]:
         """Do `submit` with a future of the running loop, which costs a fraction of wrapping one."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        job = _Job(operation, future)
+        job = Job(operation, future)
         job.loop = loop
         self._put(job)
         return future
 
-    def _put(self, job: _Job[Any]) -> None:
+    def _put(self, job: Job[Any]) -> None:
         with self._lock:
             if self._jobs.qsize() >= self.MOST_WAITING:  # the database does not answer
                 job.refuse(StoreDown(f"{self.MOST_WAITING} operations wait for the inbox already"))
@@ -272,7 +148,7 @@ class Writer:
             self._jobs = queue.SimpleQueue()
         return thread
 
-    def _serve(self, database: Database, jobs: queue.SimpleQueue[_Job[Any] | None]) -> None:
+    def _serve(self, database: Database, jobs: queue.SimpleQueue[Job[Any] | None]) -> None:
         more, size, seconds = True, 0, 0.0
         while more:
             group, more = self._take(jobs, size, seconds * self.PATIENCE)
@@ -282,14 +158,14 @@ class Writer:
         database.close()
 
     def _take(
-        self, jobs: queue.SimpleQueue[_Job[Any] | None], expected: int, patience: float
-    ) -> tuple[list[_Job[Any]], bool]:
+        self, jobs: queue.SimpleQueue[Job[Any] | None], expected: int, patience: float
+    ) -> tuple[list[Job[Any]], bool]:
         """Return all that is waiting, at least one, and whether more may come.
 
         Threads that were woken by a commit come back one after the other: after the first, up to `patience` seconds are
         given to the others, until there are as many as `expected`.
         """
-        group: list[_Job[Any]] = []
+        group: list[Job[Any]] = []
         deadline: float | None = None
         while len(group) < self.LARGEST_GROUP and not (group and jobs.empty() and len(group) >= expected):
             try:
@@ -304,14 +180,14 @@ class Writer:
                 group.append(job)
         return group, True
 
-    def _commit(self, database: Database, group: Sequence[_Job[Any]]) -> None:
+    def _commit(self, database: Database, group: Sequence[Job[Any]]) -> None:
         if not group:
             return
         wrote = False
         try:
             with database.transaction() as session:
-                for jobs in _batches(group):
-                    if not _done_together(jobs, session):
+                for jobs in batches(group):
+                    if not done_together(jobs, session):
                         for job in jobs:
                             job.run(session, database)
                 wrote = session.wrote
@@ -324,7 +200,7 @@ class Writer:
             self.outage.failed(failed)
         elif wrote:  # a full disk can still be read
             self.outage.worked()
-        _settle(group)
+        settle_all(group)
 
 
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
