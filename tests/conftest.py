@@ -12,9 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from launchkit import Settings
 from tests.support.targets import NAMES, Target, build
+
+hypothesis_settings.register_profile("timeless", deadline=None)  # these machines are shared
+hypothesis_settings.register_profile("brief", deadline=None, max_examples=15)
+hypothesis_settings.load_profile("timeless")
 
 
 @pytest.fixture(autouse=True)

@@ -41,7 +41,12 @@ def _outcomes() -> Sequence[Outcome]:
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None, prefix="launchkit-crash-") as folder:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
         ended = subprocess.run(
-            [sys.executable, PROGRAM, folder], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+            [sys.executable, PROGRAM, folder, *ESSENTIAL],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
     assert ended.returncode == 0, ended.stderr[-5_000:]
     return [json.loads(line) for line in ended.stdout.splitlines()]

@@ -6,7 +6,7 @@ this program, which has imported everything and started nothing. For each n, a p
 is looked at, and another one finishes as a server that is started again would: an hour has passed, the sender sends
 again if it got no answer, and everything that is due is handled.
 
-`python crash_points.py folder` prints one JSON object a line: see `Outcome`.
+`python crash_points.py folder names...` prints one JSON object a line: see `Outcome`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,9 +67,9 @@ class Later:
 
 
 class Steps:
-    """Counts steps from `begin` on, and kills this process at one of them."""
+    """Counts steps from `begin` on, and kills this process at one of them: by its number, or how its name begins."""
 
-    def __init__(self, folder: Path, fatal: int) -> None:
+    def __init__(self, folder: Path, fatal: int | str) -> None:
         self._folder = folder
         self._fatal = fatal
         self._count = 0
@@ -89,7 +88,7 @@ class Steps:
             self.has_kept_house |= self._has_pruned and name == "after COMMIT"
             return
         self._count += 1
-        if self._count == self._fatal:
+        if name.startswith(self._fatal) if isinstance(self._fatal, str) else self._count == self._fatal:
             (self._folder / "step").write_text(name)
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -225,7 +224,7 @@ def in_a_process(work: Callable[[], None]) -> bool:
     return status == 0
 
 
-def be_a_process(folder: Path, fatal: int, *, send: bool, later: bool) -> bool:
+def be_a_process(folder: Path, fatal: int | str, *, send: bool, later: bool) -> bool:
     """Live in a fork; return whether it came to its end."""
 
     def work() -> None:
@@ -240,7 +239,7 @@ def text_of(file: Path) -> str:
     return file.read_text() if file.exists() else ""
 
 
-def die_and_finish(folder: Path, fatal: int) -> Outcome:
+def die_and_finish(folder: Path, fatal: int | str) -> Outcome:
     with closing(connect(folder / "app.sqlite3")) as app, app:
         app.execute("CREATE TABLE effect (id TEXT)")
     be_a_process(folder, fatal, send=True, later=False)
@@ -266,17 +265,20 @@ def die_and_finish(folder: Path, fatal: int) -> Outcome:
     )
 
 
-def main(place: Path) -> None:
-    """Die at every step there is."""
-    for fatal in count(1):
-        folder = place / str(fatal)
+def main(place: Path, *names: str) -> None:
+    """Die at each of the steps with these names, and then at every step there is.
+
+    The number of a step may differ from process to process, because threads take turns as they like.
+    """
+    for number, fatal in enumerate((*names, *range(1, 1_000))):
+        folder = place / str(number)
         folder.mkdir()
         outcome = die_and_finish(folder, fatal)
         sys.stdout.write(json.dumps(asdict(outcome)) + "\n")
         sys.stdout.flush()
-        if not outcome.step:
+        if isinstance(fatal, int) and not outcome.step:
             return
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])
