@@ -75,7 +75,7 @@ class Senders:
             while not self._over.is_set():
                 connection = connection or http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
                 try:
-                    status, answer, retry_after = self._post(connection, event)
+                    status, answer, retry_after = post(connection, self._secret, event, self._events[event])
                 except (OSError, http.client.HTTPException):
                     connection.close()
                     connection, status, answer, retry_after = None, 0, "", ""
@@ -92,13 +92,6 @@ class Senders:
         with self._lock:
             return None if self._over.is_set() else next(self._unsent, None)
 
-    def _post(self, connection: http.client.HTTPConnection, event: str) -> tuple[int, str, str | None]:
-        body = event_body(event, self._events[event])
-        headers = sign("stripe", self._secret, body, now=time.time(), message_id=event)
-        connection.request("POST", "/webhooks/stripe", body, {"content-type": "application/json", **headers})
-        response = connection.getresponse()
-        return response.status, response.read().decode(), response.getheader("retry-after")
-
     def _note(self, event: str, status: int, answer: str, retry_after: str | None) -> None:
         if 200 <= status < 300:
             self.acknowledged.add(event)
@@ -107,6 +100,15 @@ class Senders:
             self.answers[str(status) if status else "no answer"] += 1
         if status == 503:
             self.retry_after.add(retry_after)
+
+
+def post(connection: http.client.HTTPConnection, secret: str, event: str, kind: str) -> tuple[int, str, str | None]:
+    """Send an event once, and return the answer's status, body, and `Retry-After`."""
+    body = event_body(event, kind)
+    headers = sign("stripe", secret, body, now=time.time(), message_id=event)
+    connection.request("POST", "/webhooks/stripe", body, {"content-type": "application/json", **headers})
+    response = connection.getresponse()
+    return response.status, response.read().decode(), response.getheader("retry-after")
 
 
 def event_body(event: str, kind: str, **more: object) -> bytes:
