@@ -1,6 +1,7 @@
 # make demo     start the example marketplace and use it as the world would (ONCE=1: end after the report)
 # make test     everything that has to hold: format, lint, types, import contracts, tests, documentation
 # make bench    what the kit costs, beside other packages, within one run (JSON=1: machine-readable)
+# make redaction-score   how many secrets are hidden of how many kinds, and what else is
 # make pythons  the tests on every other Python from 3.11 on that is installed here
 # make format   write the format that `make test` checks
 # make docs     write the pages that are generated
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 CHECKED := src tests examples benchmarks tools
 
-.PHONY: demo test lint types contracts pytest quick servers lowest pythons bench format docs clean
+.PHONY: demo test lint types contracts pytest quick servers lowest pythons bench redaction-score format docs clean
 
 demo: $(VENV)/demo
 	@ONCE=$(ONCE) $(BIN)/python examples/demo.py
@@ -55,6 +56,9 @@ pythons:
 
 bench: $(VENV)-bench/dev
 	@$(VENV)-bench/bin/python -m benchmarks $(if $(JSON),--json)
+
+redaction-score: $(VENV)/dev
+	@$(BIN)/python -m benchmarks.redaction.score $(ARGS)
 
 format: $(VENV)/dev
 	$(BIN)/ruff format $(CHECKED)

@@ -15,6 +15,7 @@ from launchkit.place import secret_values
 from launchkit.rate_limit.rules import Rule
 from launchkit.read_cache.memory import MemoryResponses
 from launchkit.redaction.engine import Redactor
+from launchkit.redaction.exact import environment_values
 from launchkit.settings import Settings
 from launchkit.stores.marks import Marks
 
@@ -31,11 +32,16 @@ def redactor(settings: Settings) -> Redactor | None:
     if not settings.redaction.enabled:
         return None
     emails = settings.redaction.emails
-    return Redactor(
+    redactor = Redactor(
         settings.redaction,
         mask_emails=settings.environment == "production" if emails is None else emails,
         values=secret_values(settings),
+        fingerprint_key=None if settings.secret_key is None else settings.secret_key.get_secret_value().encode(),
     )
+    if settings.redaction.environment:
+        for _, value in environment_values(os.environ, redactor.kind):
+            redactor.add_value(value, "environment")
+    return redactor
 
 
 def trusted_proxies(settings: Settings) -> tuple[str, ...]:

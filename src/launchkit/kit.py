@@ -14,6 +14,8 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from pydantic import SecretStr
+
 from launchkit.adapters.asgi import App as AsgiApp
 from launchkit.adapters.asgi import AsgiAdapter
 from launchkit.adapters.routes import AppRoute, app_routes
@@ -58,7 +60,10 @@ from launchkit.rate_limit.memory import MemoryLimiter
 from launchkit.read_cache.functions import CachedFunction, FunctionCaches
 from launchkit.read_cache.interceptor import ReadCache
 from launchkit.read_cache.memory import MemoryResponses
+from launchkit.redaction.canary import plant
+from launchkit.redaction.hooks import install as install_hooks
 from launchkit.redaction.logs import install as install_in_logging
+from launchkit.redaction.packages import install as install_in_packages
 from launchkit.report import startup_lines
 from launchkit.secret_key import SecretKey
 from launchkit.settings import Settings
@@ -97,8 +102,8 @@ STOP_SECONDS = 7.0
 class LaunchKit:
     """Puts every feature that the settings ask for around an app.
 
-    Creating one touches nothing but logging, which is redacted from then on. Background work starts with the app's
-    lifespan, else with the first request, once in each process.
+    Creating one touches nothing but logging and error reports, which are redacted from then on. Background work starts
+    with the app's lifespan, else with the first request, once in each process.
 
     Args:
         settings: by default read from the environment.
@@ -120,6 +125,9 @@ class LaunchKit:
         self._app_routes: Callable[[], Iterable[AppRoute]] = tuple
         self.redaction = redactor(settings)
         install_in_logging(self.redaction, request_id.get)  # for good: what is logged after the stop is redacted too
+        if self.redaction is not None:
+            install_hooks(self.redaction, prints=settings.redaction.prints)
+            install_in_packages(self.redaction)
         self.timing = Timing(settings.timing, self._clock, probe_routes(settings))
         self.health = HealthMonitor(settings.health, self._clock, self._run_check, self._run_on_loop)
         self._secret_key = SecretKey(settings)
@@ -153,8 +161,14 @@ class LaunchKit:
             ),
         )
         self.webhooks = self._deliveries.service
+        redaction = self.redaction
         self.self_check = SelfCheck(
-            settings, self.rate_limit.rules, self._deliveries.intakes, self._deliveries.handlers, self._clock
+            settings,
+            self.rate_limit.rules,
+            self._deliveries.intakes,
+            self._deliveries.handlers,
+            self._clock,
+            plant=None if redaction is None else lambda: plant(redaction),
         )
         self.self_check.refuse_settings()
         self._local_limiter = MemoryLimiter(self._clock, settings.rate_limit.max_keys)
@@ -218,6 +232,15 @@ class LaunchKit:
     def wsgi(self, app: WsgiApp) -> WsgiAdapter:
         """Return any WSGI app with the kit around it."""
         return WsgiAdapter(app, self)
+
+    def redact_value(self, value: str | SecretStr) -> None:
+        """Hide a secret that the app has learned, wherever it appears from now on: a customer's key, a session's token.
+
+        It is hidden as it is, and as it is written in URLs, JSON and base64. A value of fewer than eight characters, or
+        one like `password`, would take words with it, and is left alone.
+        """
+        if self.redaction is not None:
+            self.redaction.add_value(value if isinstance(value, str) else value.get_secret_value())
 
     def webhook(
         self, source: str, event: str | None = None, *, order_by: str | None = None

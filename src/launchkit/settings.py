@@ -321,7 +321,7 @@ class TimingSettings(Feature):
 
 
 class RedactionSettings(Feature):
-    """Secrets in log records."""
+    """Secrets and personal data in log records, error reports and telemetry."""
 
     keys: Strings = ()
     """Further key names whose values are secret."""
@@ -329,8 +329,22 @@ class RedactionSettings(Feature):
     """Further regular expressions whose matches are secret; commas belong into a JSON list."""
     allow: Patterns = ()
     """Regular expressions for values that are never secret."""
+    environment: bool = False
+    """Mask the values of environment variables with secret-looking names, wherever they appear."""
+    prints: bool = False
+    """Redact what is printed to standard output and standard error, too."""
+    fingerprints: bool = False
+    """Add eight characters to each marker that are the same for the same secret, so that log lines can be matched."""
     emails: bool | None = None
     """Mask e-mail addresses, keeping the domain; by default in production only."""
+    cards: bool = False
+    """Mask numbers of payment cards."""
+    ibans: bool = False
+    """Mask international bank account numbers."""
+    phones: bool = False
+    """Mask phone numbers that begin with + or stand under a key that says so."""
+    addresses: bool = False
+    """Mask the last part of the IP addresses of clients."""
 
 
 class HealthSettings(Feature):

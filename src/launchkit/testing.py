@@ -1,12 +1,40 @@
-"""What an app's own tests need: time that stands still, and deliveries with a good signature."""
+"""What an app's own tests need: time that stands still, deliveries with a good signature, and a look for leaks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
+from launchkit.redaction.canary import plant
+from launchkit.redaction.engine import Redactor
 from launchkit.webhooks.schemes.providers import sign
 
-__all__ = ["FrozenClock", "sign"]
+__all__ = ["FrozenClock", "assert_no_secret_leaks", "sign"]
+
+
+class Redacting(Protocol):
+    """What redacts: a `LaunchKit`."""
+
+    @property
+    def redaction(self) -> Redactor | None:
+        """What takes secrets out, None where that is switched off."""
+
+
+def assert_no_secret_leaks(kit: Redacting) -> None:
+    """Send made-up secrets through every logger, handler and hook, Sentry and OpenTelemetry of this process.
+
+    Nothing is sent outward. Call it when the app has set up its logging.
+
+    Raises:
+        AssertionError: with all channels that show any of them, or if redaction is switched off.
+    """
+    if kit.redaction is None:
+        raise AssertionError("redaction is switched off: set LAUNCHKIT_REDACTION__ENABLED=1")
+    leaks = plant(kit.redaction).leaks
+    if leaks:
+        raise AssertionError(
+            "secrets leave through:\n" + "\n".join(f"- {leak.channel} {leak.reason}" for leak in leaks)
+        )
 
 
 @dataclass(slots=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import functools
 import io
 import json
 import logging
 import logging.handlers
 import queue
 import secrets
+import traceback
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -16,8 +18,10 @@ from gunicorn.glogging import SafeAtoms
 from uvicorn.logging import AccessFormatter
 
 from launchkit.redaction import logs
+from launchkit.redaction.attributes import Wrapping
 from launchkit.redaction.engine import Redactor
-from launchkit.redaction.logs import HIDDEN, install
+from launchkit.redaction.exceptions import HIDDEN
+from launchkit.redaction.logs import install
 from launchkit.settings import RedactionSettings
 
 ORIGINAL = logging.Logger.callHandlers
@@ -55,15 +59,20 @@ class Broken(Redactor):
         raise RecursionError
 
 
+@functools.cache
 def redactor() -> Redactor:
     return Redactor(RedactionSettings(), mask_emails=True)
+
+
+def untouched() -> Wrapping:
+    return Wrapping(logging.Logger, "callHandlers", logs._wrap)
 
 
 @pytest.fixture(name="hook", autouse=True)
 def _hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each test starts from a logging module that nobody has touched."""
     monkeypatch.setattr(logging.Logger, "callHandlers", ORIGINAL)
-    monkeypatch.setattr(logs, "_HOOK", logs._Hook())
+    monkeypatch.setattr(logs, "_CALL_HANDLERS", untouched())
     yield
     logging.setLogRecordFactory(logging.LogRecord)
 
@@ -184,14 +193,21 @@ def test_tracebacks_are_redacted_with_their_chain(logger, seen):
     assert "RuntimeError: no connection" in seen.format(seen.record)
 
 
-def test_a_handler_that_formats_the_exception_itself_finds_none(logger, seen):
-    """It could not be kept from showing it; the redacted text is in `exc_text`."""
+def test_a_handler_that_formats_the_exception_itself_finds_a_stand_in(logger, seen):
+    """Its type, text and stack are there, for reports that are grouped by them."""
+    value = secret()
     try:
-        raise ValueError(f"password={secret()}")
-    except ValueError:
+        raise LookupError(f"password={value}")
+    except LookupError:
         logger.exception("failed")
-    assert seen.record.exc_info is None
-    assert "[redacted:password]" in str(seen.record.exc_text)
+    kind, shown, stack = seen.record.exc_info
+    assert seen.record.exc_text is None
+    assert kind is LookupError
+    assert type(shown).__name__ == "LookupError"
+    assert shown.args == ("password=[redacted:password]",)
+    assert [frame.name for frame in traceback.extract_tb(stack)] == [
+        "test_a_handler_that_formats_the_exception_itself_finds_a_stand_in"
+    ]
 
 
 def test_an_exception_without_a_secret_stays(logger, seen):
@@ -317,7 +333,7 @@ def test_gunicorns_access_log_keeps_its_atoms(logger, seen):
     atoms = SafeAtoms({"r": f"GET /x?api_key={value} HTTP/1.1", "{cookie}i": f"a={value}", "s": "200"})
     logger.info('"%(r)s" %(s)s %({cookie}i)s %({missing}i)s', atoms)
     assert value not in seen.text
-    assert seen.record.getMessage() == '"GET /x?api_key=[redacted:api-key] HTTP/1.1" 200 [redacted:cookie] -'
+    assert seen.record.getMessage() == '"GET /x?api_key=[redacted:api-key] HTTP/1.1" 200 a=[redacted:cookie] -'
     assert seen.record.args["r"] == "GET /x?api_key=[redacted:api-key] HTTP/1.1"
 
 
@@ -464,7 +480,7 @@ def test_uninstalling_leaves_logging_as_it_was(logger):
 def test_uninstalling_under_somebody_elses_wrapper_leaves_theirs(logger, seen):
     """Ours passes records through then, and the next installation goes on top, where it can be taken away."""
     SEEN_BY_OTHERS.clear()
-    logs._HOOK = logs._Hook()
+    logs._CALL_HANDLERS = untouched()
     uninstall = install(redactor(), lambda: "")
     wrap()
     theirs = logging.Logger.callHandlers

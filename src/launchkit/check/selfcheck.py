@@ -2,7 +2,8 @@
 
 The rules:
 
-- It never raises but to refuse a start, and never runs anything of the app's: no handler, dependency or middleware.
+- It never raises but to refuse a start, and never runs anything of the app's: no handler, dependency or middleware;
+  but formatters of logs see records that are made up.
 - It sends nothing, writes nothing, and is over within `SECONDS`; what there was no time for is said.
 - A start is refused for errors alone, in production alone, and not with LAUNCHKIT_CHECK=warn.
 """
@@ -18,6 +19,7 @@ from launchkit.adapters.facts import AppView
 from launchkit.check.app import app_findings
 from launchkit.check.driving import drive
 from launchkit.check.finding import error, warning
+from launchkit.check.leaks import Plant, leak_findings
 from launchkit.check.place import place_findings
 from launchkit.check.probe import Rehearsal
 from launchkit.check.routes import Meeting, Place, meet, missing_limits
@@ -54,6 +56,7 @@ class SelfCheck:
         handlers: its handlers, which name sources too.
         clock: for the deadline.
         where: by default this process's surroundings.
+        plant: sends a canary through all that may show secrets; None where nothing is redacted.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class SelfCheck:
         handlers: Handlers,
         clock: Clock,
         where: Surroundings | None = None,
+        plant: Plant | None = None,
     ) -> None:
         self.view: AppView | None = None
         """The app that the kit is installed in, if it is one whose routes can be read."""
@@ -73,6 +77,7 @@ class SelfCheck:
         self._handlers = handlers
         self._clock = clock
         self._where = Surroundings.here() if where is None else where
+        self._plant = plant
 
     # --- at the start ------------------------------------------------------------------------------------------------
 
@@ -124,6 +129,9 @@ class SelfCheck:
         proved: list[str] = []
         findings = self._fenced(lambda: place_findings(self._settings, self._rules, self._where))
         findings += self._fenced(lambda: self._drive_all(is_late, proved))
+        plant = self._plant
+        if plant is not None and not is_late():
+            findings += self._fenced(lambda: leak_findings(plant, proved))
         return Report(tuple(dict.fromkeys(findings)), tuple(proved))
 
     def _drive_all(self, is_late: Callable[[], bool], proved: list[str]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from launchkit.command import check, webhooks, worker
+from launchkit.command import check, redact, webhooks, worker
 from launchkit.command.failure import DONE, MISUSED, NO_INBOX, Failed
 from launchkit.command.text import plain
 from launchkit.errors import InboxUnavailable, LaunchKitError
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="launchkit", description="What LaunchKit does with an app from outside of it."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (check, webhooks, worker):
+    for module in (check, redact, webhooks, worker):
         module.add(commands.add_parser)
     return parser
 

@@ -1,7 +1,6 @@
 """Secrets in text that are known by their key: `key=value`, `key: value`, JSON, Python's repr, query strings, pairs.
 
-The text is searched for separators, and the key is read backwards from each: that is linear whatever comes before. A
-quoted value goes to its closing quote, a bracketed one to its closing bracket, and where there is none to the end of
+A quoted value goes to its closing quote, a bracketed one to its closing bracket, and where there is none to the end of
 the text, because a log line may be cut off anywhere. An unquoted value goes to white space, or to punctuation after
 which something else begins.
 """
@@ -9,26 +8,34 @@ which something else begins.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
-from launchkit.redaction.keys import AUTHORIZATION, COOKIE, LONGEST_KEY, Kind
-from launchkit.redaction.rules import PLACEHOLDER
-from launchkit.redaction.values import LONGEST_UNCERTAIN, MARKER, is_code, is_secret, looks_random, masked
+from launchkit.redaction.found import MARKER
+from launchkit.redaction.keys import AUTHORIZATION, COOKIE, words_of
+from launchkit.redaction.names import Name
+from launchkit.redaction.placeholders import PLACEHOLDER, is_code, is_ordinary, stands_for_secret
+from launchkit.redaction.shapes import is_no_word
+from launchkit.redaction.values import LONGEST_UNCERTAIN, Spans, looks_random, secret_spans
 
-_SEPARATOR: Final = re.compile(r"[=:]+>?|(?<=[\"']),")
-_KEY_CHARACTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
-_BETWEEN: Final = " \t\"'\\]"
+_SEPARATOR: Final = re.compile(
+    r"""["'\\\]]{0,12}(?:[ \t]{0,40}+(?P<sign>[=:]+>?)|(?<=["'])(?P<comma>,)|(?P<tag>>)(?=[^<>\s][^<>]{0,4096}</))"""
+)
 _PAIR_OPENINGS: Final = tuple(bracket + prefix + quote for bracket in "([" for prefix in ("", "b") for quote in "\"'")
-_LOGGER_NAMES_FOLLOW: Final = ("DEBUG:", "INFO:", "WARNING:", "ERROR:", "CRITICAL:")
+_WHITE: Final = (" ", "\t")
+_PAIR_CLOSINGS: Final = tuple(quote + bracket for bracket in ")]" for quote in "\"'")
+_NEXT_WORD: Final = re.compile(r"[ ](?:[a-z]+|\d+|<\w+)(?=[\s.,;)(/'-]|\Z)")
+_NAMES: Final = re.compile(r"[A-Za-z]+(?:[-_.][A-Za-z]+)*[:.,]?|[\w.-]+=.*|[\w.]+:\d*|\w+://.*|/.*", re.DOTALL)
+_HELD: Final = re.compile("[\"'0-9]")
+_CALL: Final = re.compile(r"\w\(")
 
-_BLANKS: Final = re.compile(r"[ \t]*+")
+
+_BLANKS: Final = re.compile(r"[ \t]*+(?:[|>][-+]?\n[ \t]++|Some\()?")
 _QUOTED: Final = re.compile(
     r"""[bBuUrRfF]{0,2}(?:
         "(?P<double>[^"\\]*+(?:\\.[^"\\]*+)*+)
       | '(?P<single>[^'\\]*+(?:\\.[^'\\]*+)*+)
-      | (?P<quote>\\{1,3}["'])(?P<escaped>.*?)(?=(?P=quote)|\Z)
+      | `(?P<back>[^`]*+)
+      | (?P<quote>\\{1,7}["'])(?P<escaped>.*?)(?=(?P=quote)|\Z)
     )""",
     re.DOTALL | re.VERBOSE,
 )
@@ -39,86 +46,84 @@ _BARE: Final = re.compile(
       | [&;,"'<>)\]}}|\\] (?! [\s&;,"'<>)\]}}|\\] | \Z | [\w.%\[\]-]{{1,40}}["']?[ ]?[=:] ) )++""",
     re.VERBOSE,
 )
+_BETWEEN_TAGS: Final = re.compile(r"[^<>]++")
 _PLACEHOLDER: Final = re.compile(rf"(?:{PLACEHOLDER.pattern})(?=[\s&;,\"'<>)\]}}|]|\Z)")
 _CREDENTIALS: Final = r"(?:[^\s\"',;\\]++|(?<==)\"[^\"\n]*\")++"
 _BARE_AUTHORIZATION: Final = re.compile(rf"{_CREDENTIALS}(?:[ \t]+{_CREDENTIALS})?(?:,[ \t]*+{_CREDENTIALS})*+")
 _BARE_COOKIE: Final = re.compile(r"[^\s;\"'\\]++(?:;[ \t]*+[^\s;\"'\\]++)*+")
 _BARE_VALUES: Final = {AUTHORIZATION: _BARE_AUTHORIZATION, COOKIE: _BARE_COOKIE}
+_SIGNATURE: Final = "signature"
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
-    name: str
-    kind: Kind
-    start: int
-    quoted: bool
+def assigned(text: str, name: Name) -> Spans:
+    """Return where the secrets stand that are assigned to a name, none if nothing is."""
+    separator = _SEPARATOR.match(text, name.end)
+    if separator is None or _is_no_key(text, name, separator):
+        return []
+    return _secret_spans(text, separator, name)
 
 
-def redact_assignments(text: str, kind_of: Callable[[str], Kind | None], is_allowed: Callable[[str], bool]) -> str:
-    """Return `text` with the values of secret keys hidden.
-
-    Args:
-        text: any text.
-        kind_of: tells what a key of that name holds, None for nothing secret.
-        is_allowed: tells whether the app has declared a value harmless.
-    """
-    pieces: list[str] = []
-    copied = 0
-    for separator in _SEPARATOR.finditer(text):
-        if separator.start() < copied:
-            continue
-        key = _key_before(text, separator.start(), kind_of)
-        if key is None or _is_no_key(text, key, separator):
-            continue
-        span = _secret_span(text, separator, key)
-        if span is None or is_allowed(text[span[0] : span[1]]):
-            continue
-        pieces += (text[copied : span[0]], masked(key.kind, text[span[0] : span[1]]))
-        copied = span[1]
-    return "".join((*pieces, text[copied:])) if pieces else text
-
-
-def _key_before(text: str, end: int, kind_of: Callable[[str], Kind | None]) -> _Key | None:
-    window_start = max(0, end - LONGEST_KEY)
-    window = text[window_start:end].rstrip(_BETWEEN)
-    start = len(window.rstrip(_KEY_CHARACTERS))
-    kind = kind_of(window[start:])
-    if kind is None:
-        return None
-    key_end = window_start + len(window)
-    return _Key(window[start:], kind, window_start + start, key_end < end and text[key_end] in "\"'\\")
-
-
-def _is_no_key(text: str, key: _Key, separator: re.Match[str]) -> bool:
-    """Tell whether what looks like a key is a marker of ours, a logger's name, a URL's scheme, or an item of a list."""
-    if separator[0] == ",":
-        return not text.endswith(_PAIR_OPENINGS, 0, key.start)
-    if separator[0] == ":" and (
-        text.startswith("//", separator.end()) or text.endswith(_LOGGER_NAMES_FOLLOW, 0, key.start)
-    ):
+def _is_no_key(text: str, name: Name, separator: re.Match[str]) -> bool:
+    """Tell whether what looks like a key is a marker of ours, part of a name, a URL's scheme, or an item of a list."""
+    if separator["comma"]:
+        return not text.endswith(_PAIR_OPENINGS, 0, name.start)
+    if separator["tag"]:
+        return not text.endswith(("<", ":"), 0, name.start)
+    if separator["sign"] == "::":
         return True
-    return text.endswith("[redacted:", 0, key.start)
+    if separator["sign"] == ":" and text.startswith("//", separator.end()):
+        return True
+    if separator["sign"] == ":" and text.endswith(":", 0, name.start) and not text.startswith(_WHITE, separator.end()):
+        return True  # `DEBUG:app.auth:message`, `arn:aws:...:secret:name`
+    return text.endswith("[redacted:", 0, name.start)
 
 
-def _secret_span(text: str, separator: re.Match[str], key: _Key) -> tuple[int, int] | None:
-    """Return where the secret after `separator` stands, or None if there is none."""
+def _secret_spans(text: str, separator: re.Match[str], name: Name) -> Spans:
+    """Return where the secrets after `separator` stand."""
     start = _end_of_blanks(text, separator.end())
-    touches = not key.quoted and start == separator.end()
-    quoted = None if touches and _CLOSING_QUOTE.match(text, start) else _QUOTED.match(text, start)
+    quoted = _quoted(text, start, opens=_is_quoted(text, name))
     if quoted is not None:
         span: tuple[int, int] | None = quoted.span(quoted.lastgroup or 0)
-    elif separator[0] == ",":
+    elif separator["comma"]:
         span = None
+    elif _PLACEHOLDER.match(text, start):
+        return []
     elif text.startswith(("[", "(", "{"), start) and not text.startswith("[redacted:", start):
-        return _bracketed_span(text, start, key) if key.kind.certain else None
+        return _bracketed_spans(text, start, name) if name.kind.certain else []
     else:
-        span = _bare_span(text, start, key)
+        span = _bare_span(text, start, name, _BETWEEN_TAGS if separator["tag"] else None)
     if span is None:
-        return None
+        return []
     value = text[span[0] : span[1]]
-    if separator[0] == "," and key.kind not in _BARE_VALUES and not looks_random(value):
-        return None
-    return span if is_secret(key.kind, value) else None
+    if words_of(value) == words_of(name.text)[-len(words_of(value)) :]:
+        return []
+    if quoted is None and separator["sign"] == ":" and _is_prose(text, name, value, span):
+        return []
+    if separator["comma"] and not _is_pair(text, name, value, span[1]):
+        return []
+    return [(span[0] + first, span[0] + last) for first, last in secret_spans(name.kind, value)]
+
+
+def _is_prose(text: str, name: Name, value: str, span: tuple[int, int]) -> bool:
+    """Tell a sentence after a colon from a value: `"token": scanned`, `passwords: 12 checked`, `app.secret: sent`."""
+    is_name = "." in name.text and not _is_quoted(text, name) and _NAMES.fullmatch(value) is not None
+    if name.kind in _BARE_VALUES:
+        return is_name and ";" not in value and not looks_random(value)
+    is_word = value.isdecimal() or not is_no_word(value)
+    if is_word and (_is_quoted(text, name) or _NEXT_WORD.match(text, span[1])):
+        return not (_is_quoted(text, name) and value.isdecimal())
+    return is_name
+
+
+def _is_pair(text: str, name: Name, value: str, end: int) -> bool:
+    """Tell a pair of name and value from a list of names: it ends after the value, which is no word."""
+    if not text.startswith(_PAIR_CLOSINGS, end) and end < len(text):
+        return False
+    return name.kind in _BARE_VALUES or (is_no_word(value) and not is_ordinary(value) and _CALL.search(value) is None)
+
+
+def _is_quoted(text: str, name: Name) -> bool:
+    return text.startswith(('"', "'", "\\"), name.end)
 
 
 def _end_of_blanks(text: str, start: int) -> int:
@@ -126,22 +131,25 @@ def _end_of_blanks(text: str, start: int) -> int:
     return blanks.end() if blanks else start
 
 
-def _bare_span(text: str, start: int, key: _Key) -> tuple[int, int] | None:
+def _quoted(text: str, start: int, *, opens: bool) -> re.Match[str] | None:
+    """Return the quoted value at `start`. If key and separator are in quotes, this one closes them: `"?token="`."""
+    return None if not opens and _CLOSING_QUOTE.match(text, start) else _QUOTED.match(text, start)
+
+
+def _bare_span(text: str, start: int, name: Name, within: re.Pattern[str] | None) -> tuple[int, int] | None:
     """Return where an unquoted value stands that is not code.
 
     One that may turn out to be no secret is first looked at in a piece, because keys in its inside come up again.
     """
-    if _PLACEHOLDER.match(text, start):
-        return None
-    pattern = _BARE_VALUES.get(key.kind, _BARE)
-    limit = len(text) if key.kind.certain else start + LONGEST_UNCERTAIN + 2
+    pattern = within or _BARE_VALUES.get(name.kind, _BARE_AUTHORIZATION if name.kind.rule == _SIGNATURE else _BARE)
+    limit = len(text) if name.kind.certain else start + LONGEST_UNCERTAIN + 2
     bare = pattern.match(text, start, limit)
     if bare is not None and bare.end() >= limit - 1 and limit < len(text):
         bare = pattern.match(text, start)
-    return None if bare is None or is_code(key.name, bare[0]) else bare.span()
+    return None if bare is None or is_code(name.text, bare[0]) else bare.span()
 
 
-def _bracketed_span(text: str, start: int, key: _Key) -> tuple[int, int] | None:
+def _bracketed_spans(text: str, start: int, name: Name) -> Spans:
     depth = 0
     end = len(text)
     for bracket in _BRACKET.finditer(text, start):
@@ -150,4 +158,11 @@ def _bracketed_span(text: str, start: int, key: _Key) -> tuple[int, int] | None:
             end = bracket.end()
             break
     inside = text[start + 1 : end - 1].strip()
-    return None if not inside or is_code(key.name, inside) else (start, end)
+    return (
+        [(start, end)]
+        if _HELD.search(inside)
+        and not inside.isdecimal()
+        and not is_code(name.text, inside)
+        and not stands_for_secret(inside)
+        else []
+    )

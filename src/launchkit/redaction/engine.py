@@ -1,154 +1,261 @@
 """Takes secrets out of text and data.
 
-The order of work on a text matters: exact values and secrets that are part of something larger first, so that a URL
-keeps its host; then what a key name gives away, with all of its value; then secrets that are words by themselves. It
-is repeated until nothing changes, which makes redaction idempotent whatever patterns the app adds.
+All finders look at the same text and may report the same place; what overlaps is hidden together. Then the result is
+looked at again until nothing changes, which makes redaction idempotent whatever patterns the app adds.
 
-Most lines hold nothing. They cost a look for each trigger, and no regular expression is run. The triggers of key names
-are compared in lower case, and only where there is something to separate a key from a value.
+Most lines hold nothing, so that the first look is what redaction costs. The line is taken as bytes, which are translated
+at once: to words in lower case, which are looked up in one table however many it has, and to a form in which a long run of
+letters and digits is one literal. No finder is run on a line without a known word, a stem of one, or such a run.
 """
 
 from __future__ import annotations
 
-import base64
-import html
-import json
+import hmac
 import re
-from collections.abc import Iterable, Iterator
-from typing import Final
-from urllib.parse import quote, quote_plus
+import secrets
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
+from typing import Final, NamedTuple
 
-from launchkit.redaction.assignments import redact_assignments
+from launchkit.redaction import commands, credentials, sentences, urls
+from launchkit.redaction.assignments import assigned
+from launchkit.redaction.commands import find_flags
+from launchkit.redaction.data import DataRedactor
+from launchkit.redaction.encodings import DEEPEST, find_encoded, find_in_base64, may_hold_base64
+from launchkit.redaction.exact import ExactValues
+from launchkit.redaction.found import MARKER, Found, marker
+from launchkit.redaction.key_words import STEMS
 from launchkit.redaction.keys import KeyNames
-from launchkit.redaction.rules import EMAIL, STRUCTURES, TOKENS, Rule
-from launchkit.redaction.structures import StructureRedactor
-from launchkit.redaction.values import MARKER, marker, stands_for_secret
+from launchkit.redaction.mentions import mentioned
+from launchkit.redaction.names import names_in
+from launchkit.redaction.personal import FINDERS
+from launchkit.redaction.shapes import Shape
+from launchkit.redaction.statements import find_inserted
+from launchkit.redaction.stream import StreamRedactor
+from launchkit.redaction.tokens import SHORTEST_RUN, token_finder
+from launchkit.redaction.userinfo import find_userinfo
 from launchkit.settings import RedactionSettings
 
-SHORTEST_VALUE: Final = 8
-"""Characters that an exact value needs to be hidden wherever it appears; a shorter one would take words with it."""
-
 _MOST_ROUNDS: Final = 5
-_AROUND_MARKERS: Final = re.compile(f"({MARKER.pattern})")
+_FINGERPRINT_LENGTH: Final = 8
+_BLANK: Final = ord(" ")
 
-_Gates = tuple[tuple[str, tuple[tuple[str, Rule], ...]], ...]
-"""Rules behind their triggers, and these behind a mark."""
+
+def _table(translate: Callable[[str], str | None]) -> bytes:
+    """Return what each byte is translated to: a character, or a blank."""
+    return bytes(ord(translate(chr(byte)) or " ") if byte < _ASCII else _BLANK for byte in range(256))
+
+
+_ASCII: Final = 128
+_FOLD: Final = _table(lambda letter: letter.lower() if letter.isalnum() else None)
+_RUNS: Final = _table(lambda letter: "0" if letter.isalnum() or letter in "_-" else None)
+_TOKEN: Final = _table(lambda letter: letter if letter.isalnum() or letter in "_-." else None)
+_LONG: Final = b"0" * SHORTEST_RUN
+
+_SHAPES: Final = (*credentials.SHAPES, *urls.SHAPES, *commands.SHAPES, *sentences.SHAPES)
+_SHAPES_BY_WORD: Final[dict[str, list[Shape]]] = {}
+for _shape in _SHAPES:
+    for _word in _shape.words:
+        _SHAPES_BY_WORD.setdefault(_word, []).append(_shape)
+_MARKED_SHAPES: Final = tuple((mark, one) for one in _SHAPES for mark in one.marks)
+
+
+def _matches(pattern: re.Pattern[str], text: str) -> Iterator[Found]:
+    for match in pattern.finditer(text):
+        if match[0]:
+            yield Found(*match.span(), "pattern", f"matches {pattern.pattern!r}")
+
+
+class _Seen(NamedTuple):
+    """What a text has that a finder could start from."""
+
+    lowered: str
+    words: frozenset[bytes]
+    stems: list[str]
+    raw: bytes | None
+    """The text as bytes, if it has a long run."""
+    encoded: bool
 
 
 class Redactor:
-    """Takes secrets out of text and data. Safe for threads; holds no state but what it was made with.
+    """Takes secrets out of text and data. Safe for threads.
 
     Args:
-        settings: further keys and patterns, and what is never secret.
+        settings: further keys and patterns, what is never secret, and which personal data is hidden.
         mask_emails: hide the local part of e-mail addresses.
-        values: secrets that are known exactly, hidden wherever they appear; shorter ones than `SHORTEST_VALUE` are
-            left out.
+        values: secrets that are known exactly, hidden wherever they appear.
+        fingerprint_key: what fingerprints in markers are made with, where the settings ask for them; by default a
+            random one. Without it nobody can tell by a fingerprint whether a guess is right.
     """
 
-    def __init__(self, settings: RedactionSettings, *, mask_emails: bool, values: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        settings: RedactionSettings,
+        *,
+        mask_emails: bool,
+        values: Iterable[str] = (),
+        fingerprint_key: bytes | None = None,
+    ) -> None:
         self._keys = KeyNames(settings.keys)
-        self._key_triggers = self._keys.triggers
+        self.kind = self._keys.kind
         self._allow = tuple(re.compile(pattern) for pattern in settings.allow)
         self._patterns = tuple(re.compile(pattern) for pattern in settings.patterns)
-        self._values = _spellings(values)
-        self._any_value = re.compile("|".join((MARKER.pattern, *map(re.escape, self._values))))
-        self._structures = _by_trigger(STRUCTURES)
-        self._tokens = _by_trigger((*TOKENS, EMAIL) if mask_emails else TOKENS)
+        self._values = ExactValues()
+        for value in values:
+            self._values.add(value, "setting")
+        self._tokens = token_finder()
+        self._mask_emails = mask_emails
+        self._personal = tuple(find for name, find in FINDERS.items() if name != "emails" and getattr(settings, name))
+        self._fingerprint_key = (fingerprint_key or secrets.token_bytes(32)) if settings.fingerprints else None
+        self._always = bool(self._personal or self._patterns)
+        self._words = frozenset(word.encode() for word in (*self._keys.words, *_SHAPES_BY_WORD))
 
     def redact(self, text: str) -> str:
         """Return `text` with every secret replaced by `[redacted:<rule>]`; the same object if there is none."""
         for _ in range(_MOST_ROUNDS):
-            redacted = self._redact_once(text)
-            if redacted == text:
+            seen = self._look(text)
+            found = self._found(text, seen) if seen is not None else ()
+            if not found:
                 break
-            text = redacted
+            text = self._hidden(text, found)
         return text
+
+    def explain(self, text: str) -> list[Found]:
+        """Return what `redact` would hide, in order; positions are those in `text`."""
+        return self._found(text, self._look(text))
 
     def redact_data(self, value: object) -> object:
         """Return `value` without secrets, and itself if it holds none.
 
-        Looks into dictionaries (whose keys tell what their values are), lists, tuples, sets and pairs of header name
-        and value, and at text and bytes. Any other object is replaced by its text if that holds a secret. Nothing is
-        changed in place.
+        Nothing is changed in place: what holds a secret is copied on the way to it.
         """
-        return StructureRedactor(self.redact, self._keys.kind, self._is_allowed).visit(value)
+        return DataRedactor(self.redact, self._keys.kind, self._is_allowed).visit(value)
 
-    def _redact_once(self, text: str) -> str:
-        structures = _triggered(self._structures, text)
-        tokens = _triggered(self._tokens, text)
-        if any(value in text for value in self._values):
-            text = self._any_value.sub(_hide_value, text)
-        for rule in structures:
-            text = self._apply(rule, text)
-        if self._may_assign(text):
-            text = redact_assignments(text, self._keys.kind, self._is_allowed)
-        for rule in tokens:
-            text = self._apply(rule, text)
-        for pattern in self._patterns:
-            text = self._apply_outside_markers(pattern, text)
-        return text
+    def stream(self) -> StreamRedactor:
+        """Return what redacts a text that comes in pieces."""
+        return StreamRedactor(self)
 
-    def _may_assign(self, text: str) -> bool:
-        if "=" not in text and ":" not in text and "'," not in text and '",' not in text:
-            return False
+    def add_value(self, value: str, rule: str = "value") -> None:
+        """Hide a secret wherever it appears from now on, as it is and as it is written in URLs, JSON and base64."""
+        self._values.add(value, rule)
+
+    def _look(self, text: str) -> _Seen | None:
+        """Return what a text has that a finder could start from, None for nothing: this is all that most lines cost."""
+        raw = text.encode("latin-1", "replace")
+        words = self._words.intersection(raw.translate(_FOLD).split())
         lowered = text.lower()
-        for trigger in self._key_triggers:  # noqa: SIM110  # any() with a generator takes twice as long
-            if trigger in lowered:
-                return True
-        return False
+        stemmed = False
+        for stem in STEMS:
+            if stem in lowered:
+                stemmed = True
+                break
+        has_run = _LONG in raw.translate(_RUNS)
+        encoded = "%" in text or "\\" in text or "&" in text or "\x1b" in text
+        if words or stemmed or has_run or encoded or "@" in text or self._always or self._values.may_be_in(text):
+            stems = [stem for stem in STEMS if stem in lowered] if stemmed else []
+            return _Seen(lowered, words, stems, raw if has_run else None, encoded)
+        return None
+
+    def _found(self, text: str, seen: _Seen | None) -> list[Found]:
+        found = list(self._find(text, seen, 0)) if seen is not None else []
+        if self._allow:
+            found = [one for one in found if not self._is_allowed(text[one.start : one.end])]
+        if not found:
+            return found
+        merged = _merged(found)
+        return list(_outside(merged, text)) if "[redacted:" in text else merged
+
+    def _find(self, text: str, seen: _Seen, depth: int) -> Iterator[Found]:
+        yield from self._values.find(text)
+        if seen.words or seen.stems:
+            yield from self._by_words(text, seen)
+        if seen.raw is not None:
+            yield from self._in_runs(text, seen.lowered, seen.raw, depth)
+        if "@" in text:
+            if "://" in text:
+                yield from find_userinfo(text)
+            if self._mask_emails:
+                yield from FINDERS["emails"](text)
+        for find in self._personal:
+            yield from find(text)
+        for pattern in self._patterns:
+            yield from _matches(pattern, text)
+        if seen.encoded and depth < DEEPEST:
+            yield from find_encoded(text, lambda view: self._find_in(view, depth + 1))
+
+    def _find_in(self, view: str, depth: int) -> Iterator[Found]:
+        seen = self._look(view)
+        return iter(()) if seen is None else self._find(view, seen, depth)
+
+    def _by_words(self, text: str, seen: _Seen) -> Iterator[Found]:
+        """Find what is known by the words around it."""
+        lowered = seen.lowered
+        if len(lowered) != len(text):  # there are capitals whose small letter is two
+            lowered = "".join(letter.lower()[0] for letter in text)
+        known = [word.decode() for word in seen.words]
+        for name in names_in(
+            text, lowered, [*seen.stems, *(word for word in known if word in self._keys.words)], self.kind
+        ):
+            spans = assigned(text, name)
+            yield from (Found(*span, name.kind.rule, f"value of the key {name.text!r}") for span in spans)
+            if not spans:
+                spans = mentioned(text, name)
+                yield from (Found(*span, name.kind.rule, f"beside the name {name.text!r}") for span in spans)
+        if "insert into" in lowered:
+            yield from find_inserted(text, self.kind)
+        if "--" in text or " -" in text or "'-" in text or '"-' in text:
+            yield from find_flags(text, self.kind)
+        for shape in dict.fromkeys(shape for word in known for shape in _SHAPES_BY_WORD.get(word, ())):
+            yield from shape.find(text)
+
+    def _in_runs(self, text: str, lowered: str, raw: bytes, depth: int) -> Iterator[Found]:
+        """Find what has a long run of letters and digits."""
+        runs = raw.translate(_TOKEN).decode().split()
+        yield from self._tokens.find(text, runs)
+        if depth < DEEPEST and may_hold_base64(runs):
+            yield from find_in_base64(text, lambda view: self._find_in(view, depth + 1))
+        for mark, shape in _MARKED_SHAPES:
+            if mark in lowered:
+                yield from shape.find(text)
 
     def _is_allowed(self, secret: str) -> bool:
         return any(pattern.fullmatch(secret) for pattern in self._allow)
 
-    def _apply(self, rule: Rule, text: str) -> str:
-        def hide(match: re.Match[str]) -> str:
-            group = match.lastgroup or 0
-            secret = match[group]
-            if stands_for_secret(secret) or (rule.accept and not rule.accept(secret)) or self._is_allowed(secret):
-                return match[0]
-            start, end = (position - match.start() for position in match.span(group))
-            return match[0][:start] + marker(rule.id) + match[0][end:]
+    def _hidden(self, text: str, found: Iterable[Found]) -> str:
+        pieces: list[str] = []
+        copied = 0
+        for one in found:
+            pieces += (text[copied : one.start], marker(one.rule, self._fingerprint(text[one.start : one.end])))
+            copied = one.end
+        return "".join((*pieces, text[copied:]))
 
-        return rule.pattern.sub(hide, text)
-
-    def _apply_outside_markers(self, pattern: re.Pattern[str], text: str) -> str:
-        def hide(match: re.Match[str]) -> str:
-            return marker("pattern") if match[0] and not self._is_allowed(match[0]) else match[0]
-
-        pieces = _AROUND_MARKERS.split(text)
-        pieces[::2] = [pattern.sub(hide, piece) for piece in pieces[::2]]
-        return "".join(pieces)
+    def _fingerprint(self, secret: str) -> str:
+        if self._fingerprint_key is None:
+            return ""
+        return hmac.new(self._fingerprint_key, secret.encode("utf-8", "surrogatepass"), sha256).hexdigest()[
+            :_FINGERPRINT_LENGTH
+        ]
 
 
-def _by_trigger(rules: Iterable[Rule]) -> _Gates:
-    """Put triggers behind the mark that they contain: text without it needs no look for any of them."""
-    gates: dict[str, list[tuple[str, Rule]]] = {}
-    for rule in rules:
-        for trigger in rule.triggers:
-            mark = next((mark for mark in "_-:" if mark in trigger), "")
-            gates.setdefault(mark, []).append((trigger, rule))
-    return tuple((mark, tuple(behind)) for mark, behind in gates.items())
+def _merged(found: list[Found]) -> list[Found]:
+    """Return what is found in order, with those that overlap as one, named by the shortest of those that start it."""
+    found.sort(key=lambda one: (one.start, one.end))
+    merged = found[:1]
+    for one in found[1:]:
+        last = merged[-1]
+        if one.start >= last.end:
+            merged.append(one)
+        elif one.end > last.end:
+            merged[-1] = Found(last.start, one.end, last.rule, last.reason)
+    return merged
 
 
-def _triggered(gates: _Gates, text: str) -> list[Rule]:
-    return [rule for mark, behind in gates if mark in text for trigger, rule in behind if trigger in text]
-
-
-def _spellings(values: Iterable[str]) -> tuple[str, ...]:
-    """Return each value as it is and as it is written elsewhere; longer ones first, for one may contain another."""
-    long_enough = [value for value in values if len(value) >= SHORTEST_VALUE]
-    spelled = {spelling for value in long_enough for spelling in _written(value)}
-    return tuple(sorted(spelled, key=lambda spelling: (-len(spelling), spelling)))
-
-
-def _written(value: str) -> Iterator[str]:
-    """Return a value as it stands in URLs, JSON, Python, HTML and base64."""
-    percent = quote(value, safe="")
-    yield from (value, percent, percent.lower(), quote(value), quote_plus(value))
-    yield from (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
-    yield from (repr(value)[1:-1], repr(value.encode())[2:-1], html.escape(value))
-    yield base64.b64encode(value.encode()).decode().rstrip("=")
-
-
-def _hide_value(match: re.Match[str]) -> str:
-    return match[0] if MARKER.fullmatch(match[0]) else marker("setting")
+def _outside(found: Iterable[Found], text: str) -> Iterator[Found]:
+    """Leave markers alone: what is found in one, or reaches into one, is nothing."""
+    markers = [match.span() for match in MARKER.finditer(text)]
+    ends = [end for _, end in markers]
+    for one in found:
+        following = bisect_right(ends, one.start)
+        if following == len(markers) or markers[following][0] >= one.end:
+            yield one

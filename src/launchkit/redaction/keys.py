@@ -14,12 +14,12 @@ and `postcode` for secrets. The first of these that applies decides:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from launchkit.redaction import rules
+from launchkit.redaction import key_words as words_for
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
 
@@ -39,7 +39,10 @@ AUTHORIZATION: Final = Kind("authorization")
 """Credentials behind a scheme, which stays readable (RFC 9110 section 11.6.2)."""
 
 COOKIE: Final = Kind("cookie")
-"""Pairs of names and values (RFC 6265), hidden together."""
+"""Pairs of names and values, of which the names stay readable (RFC 6265)."""
+
+
+_WEAK_PAIRS: Final = (("session", "id"), ("secret", "id"))
 
 
 def words_of(name: str) -> tuple[str, ...]:
@@ -57,9 +60,10 @@ class KeyNames:
 
     def __init__(self, extra: Iterable[str] = ()) -> None:
         self._extra = tuple(words for name in extra if (words := words_of(name)))
-        self.triggers: tuple[str, ...] = tuple(
-            dict.fromkeys((*rules.KEY_TRIGGERS, *(words[-1] for words in self._extra)))
+        self.words: frozenset[str] = frozenset(
+            (*_known(), *("".join(words) for words in self._extra), *(words[0] for words in self._extra))
         )
+        """One of these is a word of every text with a key that can be secret, or one of `STEMS` is within a word."""
         self.kind = lru_cache(self.MEMORY)(self._judge)
 
     def _judge(self, name: str) -> Kind | None:
@@ -68,11 +72,11 @@ class KeyNames:
             return None
         if any(words[-len(extra) :] == extra for extra in self._extra):
             return Kind("key")
-        if words[-1] == "authorization":
+        if words[-1] in ("authorization", "proxyauthorization"):
             return AUTHORIZATION
         if words[-1] in ("cookie", "cookies"):
             return COOKIE
-        ending = rules.SECRET_ENDINGS.get(words[-2:])
+        ending = words_for.SECRET_ENDINGS.get(words[-2:])
         if ending is not None:
             return Kind(ending)
         if _ends_harmless(words):
@@ -82,25 +86,39 @@ class KeyNames:
 
 def _ends_harmless(words: tuple[str, ...]) -> bool:
     *before, last = words
-    if words[-2:] == ("session", "id"):
+    if words[-2:] in _WEAK_PAIRS:
         return False
-    if last in rules.HARMLESS_ENDINGS or (last == "code" and before):  # status_code, country_code
+    if last in words_for.HARMLESS_ENDINGS:
         return True
-    if last == "token":
-        return not rules.HARMLESS_TOKENS.isdisjoint(before)
-    return last == "key" and not rules.HARMLESS_KEYS.isdisjoint(before)
+    if last == "code" and before:  # status_code, country_code, but totp_code
+        return words_for.SECRET_WORDS.keys().isdisjoint(before)
+    if last in ("token", "tokens"):
+        return not words_for.HARMLESS_TOKENS.isdisjoint(before)
+    return last == "key" and not words_for.HARMLESS_KEYS.isdisjoint(before)
 
 
 def _by_words(words: tuple[str, ...]) -> Kind | None:
+    if words[-2:] in _WEAK_PAIRS:
+        return Kind(words[-2], certain=False)
     for word in words:
-        if word in rules.SECRET_WORDS:
-            return Kind(rules.SECRET_WORDS[word])
+        if word in words_for.SECRET_WORDS:
+            return Kind(words_for.SECRET_WORDS[word])
     last = words[-1]
-    for compound, rule in rules.SECRET_COMPOUNDS.items():
+    for compound, rule in words_for.SECRET_COMPOUNDS.items():
         if last.endswith(compound):
             return Kind(rule)
-    if len(words) > 1 and last in rules.QUALIFIED_WORDS:
-        return Kind(rules.QUALIFIED_WORDS[last])
-    if words[-2:] == ("session", "id"):
-        return Kind("session", certain=False)
-    return Kind(rules.WEAK_WORDS[last], certain=False) if last in rules.WEAK_WORDS else None
+    if len(words) > 1 and last in words_for.QUALIFIED_WORDS:
+        return Kind(words_for.QUALIFIED_WORDS[last])
+    return Kind(words_for.WEAK_WORDS[last], certain=False) if last in words_for.WEAK_WORDS else None
+
+
+def _known() -> Iterator[str]:
+    """Return what names are made of that can be secret, but for what has one of the stems in it."""
+    for words in (words_for.SECRET_WORDS, words_for.SECRET_COMPOUNDS, words_for.QUALIFIED_WORDS, words_for.WEAK_WORDS):
+        yield from words
+    yield from ("authorization", "cookie", "cookies", "sessionid")
+    for first, last in words_for.SECRET_ENDINGS:
+        if not any(stem in last for stem in words_for.STEMS):
+            yield first + last
+            if last not in words_for.WEAK_WORDS:
+                yield first

@@ -9,9 +9,9 @@ What happens to a record, in place, before any handler sees it:
   holds a secret (`password=%s`), it becomes `msg`, redacted, and `args` becomes empty. uvicorn's access formatter
   unpacks its five arguments, so these stay five, and named ones stay for formatters of gunicorn's access log. Where
   template and arguments do not fit, both become the message, because handlers would print them raw and drop the record.
-- `exc_info`: if the formatted traceback, chained exceptions included, holds a secret, it goes redacted into `exc_text`,
-  which formatters print, and `exc_info` is taken away: the exception belongs to the app and cannot be changed, and a
-  handler that formats it by itself would show it.
+- `exc_info`: if the formatted traceback, chained exceptions included, holds a secret, a stand-in takes its place, whose
+  type, text and stack any handler may format by itself.
+- A message that is a dictionary with an exception is an event of structlog's, and treated as one.
 - `stack_info`, and every attribute that `extra` or a record factory has added, by name and by content.
 - `request_id` is added where there is none.
 
@@ -21,22 +21,21 @@ handler reads from the frames of a traceback whose text holds no secret.
 
 from __future__ import annotations
 
+import copy
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from launchkit.redaction.attributes import Wrapping
 from launchkit.redaction.engine import Redactor
-
-HIDDEN: Final = "[redacted: failed]"
-"""What is logged in place of a record that could not be redacted."""
+from launchkit.redaction.exceptions import HIDDEN, redact_exc_info
+from launchkit.redaction.processors import redact_event
 
 CallHandlers = Callable[[logging.Logger, logging.LogRecord], None]
 
 _STANDARD: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"asctime", "taskName"}
 _ACCESS_LOGGER: Final = "uvicorn.access"
 _ACCESS_ARGUMENTS: Final = 5
-_FORMATTER: Final = logging.Formatter()
 
 
 def install(redactor: Redactor | None, request_id: Callable[[], str]) -> Callable[[], None]:
@@ -49,7 +48,7 @@ def install(redactor: Redactor | None, request_id: Callable[[], str]) -> Callabl
         redactor: takes the secrets out; None only adds request ids.
         request_id: the id of the request that this context serves, empty for none; it becomes `-` then.
     """
-    return _HOOK.add(_Treatment(redactor, request_id))
+    return _CALL_HANDLERS.add(_Treatment(redactor, request_id))
 
 
 class _Treatment:
@@ -75,57 +74,22 @@ class _Treatment:
             return "-"
 
 
-class _Hook:
-    """The one wrapper around `Logger.callHandlers`, there while anything is installed.
+def _wrap(original: CallHandlers, newest: Callable[[], _Treatment | None]) -> CallHandlers:
+    def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
+        treatment = newest()
+        if treatment is not None:
+            treatment.apply(record)
+        original(logger, record)
 
-    A wrapper that somebody else has wrapped cannot be taken away. It is left where it is and passes records through; a
-    later installation adds a new one on top, and only the latest is at work.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._treatments: tuple[_Treatment, ...] = ()
-        self._wrapper: CallHandlers | None = None
-        self._original: CallHandlers = logging.Logger.callHandlers
-
-    def add(self, treatment: _Treatment) -> Callable[[], None]:
-        with self._lock:
-            self._treatments = (*self._treatments, treatment)
-            if self._wrapper is None or logging.Logger.callHandlers is not self._wrapper:
-                self._wrap()
-
-        def remove() -> None:
-            with self._lock:
-                self._treatments = tuple(one for one in self._treatments if one is not treatment)
-                if not self._treatments:
-                    self._unwrap()
-
-        return remove
-
-    def _wrap(self) -> None:
-        original: CallHandlers = logging.Logger.callHandlers
-
-        def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
-            treatments = self._treatments
-            if treatments and call_handlers is self._wrapper:
-                treatments[-1].apply(record)
-            original(logger, record)
-
-        self._original, self._wrapper = original, call_handlers
-        logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign,assignment]  # the one place all records pass
-
-    def _unwrap(self) -> None:
-        if self._wrapper is not None and logging.Logger.callHandlers is self._wrapper:
-            logging.Logger.callHandlers = self._original  # type: ignore[method-assign,assignment]  # as it was found
-        self._wrapper = None
+    return call_handlers
 
 
-_HOOK: Final = _Hook()
+_CALL_HANDLERS: Final = Wrapping(logging.Logger, "callHandlers", _wrap)
 
 
 def _redact_record(redactor: Redactor, record: logging.LogRecord) -> None:
     _redact_message(redactor, record)
-    _redact_traceback(redactor, record)
+    _redact_exception(redactor, record)
     if record.stack_info:
         record.stack_info = redactor.redact(record.stack_info)
     if not _STANDARD.issuperset(record.__dict__):
@@ -135,16 +99,38 @@ def _redact_record(redactor: Redactor, record: logging.LogRecord) -> None:
 def _redact_message(redactor: Redactor, record: logging.LogRecord) -> None:
     arguments = record.args
     if not arguments:
-        record.msg = redactor.redact(record.msg) if type(record.msg) is str else redactor.redact_data(record.msg)
+        record.msg = _redacted_message(redactor, record.msg)
         return
     if isinstance(arguments, tuple) and _is_clean(redactor, record, arguments):
         return
     if isinstance(arguments, tuple):
         record.args = tuple(redactor.redact_data(argument) for argument in arguments)
     else:
-        record.args = redactor.redact_data(arguments)  # type: ignore[assignment]  # a mapping comes back as one
+        record.args = _redacted_by_name(redactor, arguments)
     if not _is_access(record):
         _redact_whole(redactor, record)
+
+
+def _redacted_message(redactor: Redactor, message: object) -> object:
+    if type(message) is str:
+        return redactor.redact(message)
+    if isinstance(message, dict) and "exc_info" in message:
+        return redact_event(redactor, message)
+    return redactor.redact_data(message)
+
+
+def _redacted_by_name(redactor: Redactor, arguments: Mapping[str, object]) -> Mapping[str, object]:
+    """Return named arguments without secrets, of the same class: gunicorn's gives a dash for names that it lacks."""
+    before = dict(arguments)
+    after = redactor.redact_data(before)
+    if after is before or not isinstance(after, dict):
+        return arguments
+    redacted = dict(zip(before, after.values(), strict=True))
+    if type(arguments) is dict or not isinstance(arguments, dict):
+        return redacted
+    clone = copy.copy(arguments)
+    clone.update(redacted)
+    return clone
 
 
 def _is_clean(redactor: Redactor, record: logging.LogRecord, arguments: tuple[object, ...]) -> bool:
@@ -186,17 +172,12 @@ def _replace_message(record: logging.LogRecord, message: str) -> None:
         record.msg, record.args = message, ()
 
 
-def _redact_traceback(redactor: Redactor, record: logging.LogRecord) -> None:
+def _redact_exception(redactor: Redactor, record: logging.LogRecord) -> None:
     if record.exc_text:
         record.exc_text = redactor.redact(record.exc_text)
     exception = record.exc_info
-    if not isinstance(exception, tuple) or exception[0] is None:
-        return
-    text = _FORMATTER.formatException(exception)
-    redacted = redactor.redact(text)
-    if redacted is not text:
-        record.exc_text = record.exc_text or redacted
-        record.exc_info = None
+    if isinstance(exception, tuple) and exception[0] is not None:
+        record.exc_info = redact_exc_info(redactor, exception)  # type: ignore[assignment]  # a type and its instance
 
 
 def _redact_extra(redactor: Redactor, record: logging.LogRecord) -> None:

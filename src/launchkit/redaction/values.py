@@ -1,6 +1,7 @@
-"""What is secret in the value of a secret key, and what takes its place.
+"""What is secret in the value of a secret key, and what only looks like it.
 
-A marker never contains anything of what it replaced, and is itself no secret: redacting twice changes nothing.
+A value that stands for a secret (`***`, `${TOKEN}`), or says something about one (`required`), is none. A doubtful key's
+value has to look random.
 """
 
 from __future__ import annotations
@@ -8,55 +9,90 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from launchkit.redaction import rules
-from launchkit.redaction.keys import AUTHORIZATION, Kind
-
-MARKER: Final = re.compile(r"\[redacted:[a-z0-9-]+\]")
-"""What has taken the place of a secret."""
+from launchkit.redaction.found import MARKER, marker
+from launchkit.redaction.keys import AUTHORIZATION, COOKIE, Kind
+from launchkit.redaction.placeholders import is_ordinary, is_placeholder
 
 LONGEST_UNCERTAIN: Final = 512
 """Characters without white space that a doubtful value may have before it counts as secret whatever it looks like."""
 
-_SCHEMES: Final = "|".join(re.escape(name) for name in sorted(rules.AUTHORIZATION_SCHEMES, reverse=True))
-_SCHEME: Final = re.compile(rf"(?i:{_SCHEMES})(?:[ \t]+|%20)(?=\S)")
-_NAME: Final = re.compile(r"[A-Za-z_]+(?:[._][A-Za-z_]+)+")
+AUTHORIZATION_SCHEMES: Final = (
+    "Basic", "Bearer", "Digest", "DPoP", "GNAP", "Hawk", "HOBA", "Mutual", "Negotiate", "NTLM", "OAuth", "SCRAM-SHA-1",
+    "SCRAM-SHA-256", "vapid", "Token", "ApiKey", "Api-Key", "Key", "JWT", "Bot", "Splunk", "SharedAccessSignature",
+    "SharedKey", "SharedKeyLite", "AWS4-HMAC-SHA256", "AWS", "Signature", "GoogleLogin", "PrivateToken", "SSWS",
+    "Klaviyo-API-Key", "GenieKey", "Zoho-oauthtoken", "MAC", "EG1-HMAC-SHA256", "HMAC", "Client-ID", "MediaBrowser", "SAPISIDHASH",
+)  # fmt: skip
+"""Authentication schemes that stay readable: the IANA registry, and those that services made up."""
+
+_SCHEME: Final = re.compile(
+    rf"(?i:{'|'.join(re.escape(name) for name in sorted(AUTHORIZATION_SCHEMES, reverse=True))})(?:[ \t]+|%20|\+)(?=\S)"
+)
+
+_IDENTIFIER: Final = re.compile(
+    r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+    r"|(?:acct|ch|cs|cus|evt|in|pi|pk|pm|price|prod|req|seti|si|sub)_(?:live_|test_)?[A-Za-z0-9]+"
+)
+"""Names of things: a UUID (RFC 9562), an object of Stripe's."""
+
+_DIGIT: Final = re.compile(r"\d")
+_CAPITAL_INSIDE: Final = re.compile("[a-z][A-Z]")
+_PATH: Final = re.compile(r"(?:~|\.{0,2})(?:/[\w.@-]+){2,}/?|(?:~|\.{1,2})/[\w.@/-]*|https?://.*")
 _WHITE_SPACE: Final = re.compile(r"\s")
 _RANDOM: Final = re.compile(r"(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])\S{16,}")
-_LONGEST_EXPRESSION: Final = 200
 _SHORTEST_NUMBER: Final = 4
+_COOKIE_PAIR: Final = re.compile(r"(?:^|[;,])[ \t]*+([^\s=;,\"]++)=(\"[^\"]*+\"|[^;]*+)")
+_COOKIE_ATTRIBUTES: Final = frozenset(
+    ("path", "domain", "expires", "max-age", "samesite", "priority", "version", "comment")
+)
+
+Spans = list[tuple[int, int]]
 
 
-def marker(rule: str) -> str:
-    """Return what takes the place of a secret."""
-    return f"[redacted:{rule}]"
-
-
-def masked(kind: Kind, value: str) -> str:
-    """Return the value with its secret hidden: all of it, but for the scheme of an Authorization header."""
+def secret_spans(kind: Kind, value: str) -> Spans:
+    """Return which parts of the value of a key of this kind have to be hidden, none if it is no secret."""
+    if kind is COOKIE:
+        return _cookie_spans(value)
     scheme = _SCHEME.match(value) if kind is AUTHORIZATION else None
-    return (scheme[0] if scheme else "") + marker(kind.rule)
+    start = scheme.end() if scheme else 0
+    return [(start, len(value))] if _is_secret(kind, value[start:]) else []
 
 
 def is_secret(kind: Kind, value: str) -> bool:
-    """Tell whether the value of a key of this kind has to be hidden."""
-    if kind is AUTHORIZATION:
-        scheme = _SCHEME.match(value)
-        value = value[scheme.end() :] if scheme else value
+    """Tell whether the value of a key of this kind holds anything that has to be hidden."""
+    return bool(secret_spans(kind, value))
+
+
+def masked(kind: Kind, value: str) -> str:
+    """Return the value with its secrets hidden; schemes of Authorization headers and names of cookies stay."""
+    pieces, copied = [], 0
+    for start, end in secret_spans(kind, value):
+        pieces += [value[copied:start], marker(kind.rule)]
+        copied = end
+    return "".join((*pieces, value[copied:]))
+
+
+def _cookie_spans(value: str) -> Spans:
+    pairs = [match for match in _COOKIE_PAIR.finditer(value) if not is_placeholder(match[2])]
+    if pairs:
+        return [pair.span(2) for pair in pairs if pair[1].lower() not in _COOKIE_ATTRIBUTES]
+    return [(0, len(value))] if _DIGIT.search(value) and not is_placeholder(value) else []
+
+
+def _is_secret(kind: Kind, value: str) -> bool:
     if is_placeholder(value):
         return False
+    if kind.rule in ("connection-string", "webhook-url") and "://" in value:
+        return False  # rules for URLs keep the host
+    if kind is AUTHORIZATION:
+        return is_credential(value)
     if kind.certain:
-        return not (value.isdecimal() and len(value) < _SHORTEST_NUMBER)
-    return looks_random(value) and not (kind.rule in ("key", "code") and rules.IDENTIFIER.fullmatch(value) is not None)
+        return _PATH.fullmatch(value) is None and not (value.isdecimal() and len(value) < _SHORTEST_NUMBER)
+    return looks_random(value) and not (kind.rule in ("key", "code") and _IDENTIFIER.fullmatch(value) is not None)
 
 
-def is_placeholder(value: str) -> bool:
-    """Tell whether the value of a key is empty, a word like `None` or `required`, or only stands for a secret."""
-    return not value.strip() or value.lower().strip(".,;:!?") in rules.NO_SECRETS or stands_for_secret(value)
-
-
-def stands_for_secret(text: str) -> bool:
-    """Tell whether a text only stands for a secret: `***`, `%s`, `${TOKEN}`, or a marker of ours."""
-    return rules.PLACEHOLDER.fullmatch(text) is not None or MARKER.fullmatch(text) is not None
+def is_credential(text: str) -> bool:
+    """Tell `Bearer 6b1f...` from `Bearer authentication`."""
+    return len(text) >= 24 or _DIGIT.search(text) is not None or _CAPITAL_INSIDE.search(text) is not None
 
 
 def looks_random(value: str) -> bool:
@@ -68,14 +104,4 @@ def looks_random(value: str) -> bool:
     value = MARKER.sub("", value)
     if len(value) > LONGEST_UNCERTAIN:
         return _WHITE_SPACE.search(value) is None
-    return _RANDOM.fullmatch(value) is not None and rules.ORDINARY.fullmatch(value) is None
-
-
-def is_code(key: str, value: str) -> bool:
-    """Tell whether an unquoted value is an expression in a line of source: `self._token = token`, `pwd=form.pwd`."""
-    if len(value) > _LONGEST_EXPRESSION:
-        return False
-    if value.lstrip("_") == key.rpartition(".")[2].lstrip("_") or rules.CODE.fullmatch(value) is not None:
-        return True
-    last_word = re.split("[._-]", key)[-1].lower()
-    return _NAME.fullmatch(value) is not None and value.lower().endswith(last_word)
+    return _RANDOM.fullmatch(value) is not None and not is_ordinary(value)

@@ -1,0 +1,130 @@
+"""Secrets on command lines: values of long flags whose names give them away, and short flags of known programs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from launchkit.redaction.found import Found
+from launchkit.redaction.keys import Kind
+from launchkit.redaction.shapes import Shape, is_no_word, is_value, shape
+from launchkit.redaction.values import secret_spans
+
+_FLAG: Final = re.compile(
+    r"""-(?<![\w-].)-?(?P<name>[A-Za-z][\w.-]{1,63})(?:[ \t]{1,2}(?![ \t])|[\\"']{0,3},[ \t]*)
+    (?:\\{0,3}"(?P<double>[^"\\\n]++)|\\{0,3}'(?P<single>[^'\\\n]++)|(?P<bare>(?![-"'\\])[^\s"'\\,\]]++))""",
+    re.VERBOSE,
+)
+_ARGUMENT: Final = (
+    r"(?:\\?\"(?P<secret_double>[^\"\\\n]{1,200}+)|'(?P<secret_single>[^'\n]{1,200}+)"
+    r"|(?P<secret>(?![-\"'\\])[^\s\"'\\]{1,200}+))"
+)
+_ARGUMENTS: Final = r"(?:[ \t]{1,4}[^\s|]{1,100}){0,12}?[ \t]{1,4}"
+
+
+def find_flags(text: str, kind_of: Callable[[str], Kind | None]) -> Iterator[Found]:
+    """Find the values of flags as in `--api-key X` and `['--password', 'X']`; those with `=` are assignments."""
+    for match in _FLAG.finditer(text):
+        kind = kind_of(match["name"])
+        group = match.lastgroup or "bare"
+        if kind is None or match["name"].startswith("no-") or match[group].startswith("-"):
+            continue
+        if kind.certain and not (is_value if match[0].startswith("--") else is_no_word)(match[group]):
+            continue
+        for start, end in secret_spans(kind, match[group]):
+            offset = match.start(group)
+            yield Found(offset + start, offset + end, kind.rule, f"value of the flag {match['name']!r}")
+
+
+def _password(words: str, expression: str, reason: str) -> Shape:
+    return shape("password", words, expression, reason, is_value)
+
+
+SHAPES: Final[tuple[Shape, ...]] = (
+    _password(
+        "curl wget auth",
+        r"(?:^|\s|[\"'])(?:-[a-zA-Z]{0,6}u|--user|-U|--proxy-user|--auth)(?:[ =]|[\"'], ?)?[\"']?"
+        r"(?:(?P<secret_user>[\w-]{20,100}+):(?=[\s\"'])|[^\s:\"'/]{0,100}:(?P<secret>[^\s\"']{1,200}+))",
+        "password of a user on a command line",
+    ),
+    _password(
+        "mysql mysqldump mysqladmin mysqlimport mysqlsh mariadb",
+        rf"(?:mysql|mariadb)\w{{0,12}}\b{_ARGUMENTS}-p(?P<secret>[^\s\"'-][^\s\"']{{1,100}}+)",
+        "password after -p",
+    ),
+    _password(
+        "sshpass docker podman mongo mongosh mongodump mongorestore az oc shell",
+        r"(?:sshpass|(?:docker|podman|registry|az|oc) login|mongo\w{0,10}|cypher-shell)\b"
+        rf"{_ARGUMENTS}-p[ \t]*{_ARGUMENT}",
+        "password after -p",
+    ),
+    _password(
+        "cli ldapsearch ldapmodify ldapadd ldapdelete ldapwhoami",
+        rf"(?:(?:redis|valkey)-cli\b{_ARGUMENTS}-a|ldap\w{{2,10}}\b{_ARGUMENTS}-w)[ \t]+{_ARGUMENT}",
+        "password after a short flag",
+    ),
+    _password(
+        "htpasswd",
+        rf"htpasswd[ \t]+-\w{{0,6}}b\w{{0,6}}[ \t]+\S{{1,200}}[ \t]+\S{{1,100}}[ \t]+{_ARGUMENT}",
+        "password of htpasswd",
+    ),
+    _password(
+        "passin passout openssl",
+        r"-pass(?:in|out)?[ \t=]+pass:(?P<secret>[^\s\"']{1,200}+)"
+        r"|openssl enc [^\n|]{0,200}?-k (?P<secret_key>[^\s\"']{1,200}+)",
+        "password of openssl",
+    ),
+    _password(
+        "net",
+        r"net (?:use [^\n]{0,200}?/user:|user )\S{1,100} (?P<secret>[^\s\"'/][^\s\"']{1,200}+)",
+        "password of net use",
+    ),
+    _password(
+        "smbclient sqlplus lftp",
+        r"(?:smbclient [^\n]{0,200}?-U [^\s%]{1,100}%|sqlplus (?:-\w+ ){0,4}[^\s/]{1,64}/"
+        r"|lftp [^\n]{0,100}?-u [^\s,]{1,100},)"
+        r"(?P<secret>[^\s\"'@]{1,200}+)",
+        "password of a user on a command line",
+    ),
+    _password(
+        "chpasswd sudo stdin",
+        r"\becho[ \t]+(?:-n[ \t]+)?[\"']?(?:[\w.-]{1,32}:)?(?P<secret>[^\s\"'|]{1,200}+)[\"']?[ \t]*"
+        r"\|[ \t]*(?:[^\s|]{1,50}[ \t]+){0,8}?(?:chpasswd|sudo[ \t]+-S|--password-stdin|--stdin)",
+        "password piped into a command",
+    ),
+    _password(
+        "rabbitmqctl",
+        rf"rabbitmqctl[ \t]+(?:add_user|change_password|authenticate_user)[ \t]+\S{{1,100}}[ \t]+{_ARGUMENT}",
+        "password of rabbitmqctl",
+    ),
+    shape(
+        "token",
+        "snyk codecov",
+        r"(?:snyk auth|codecov (?:\S{1,40} ){0,4}?-t) (?P<secret>[\w.-]{16,}+)",
+        "token on a command line",
+    ),
+    shape(
+        "token",
+        "mask output",
+        r"::(?:add-mask|set-output name=\w*(?i:password|token|secret|key)\w*)::(?P<secret>\S{4,}+)",
+        "output of a workflow",
+    ),
+    _password(
+        "pass auth",
+        r"(?m:(?:^|[>:'\"] ?['\"]?)(?:PASS |AUTH (?:PLAIN |LOGIN )|AUTH\" (?:\"\w{1,40}\" )?\"|AUTH (?:[\w.-]{1,40} )?)"
+        r"(?P<secret>[^\s\"'\\/]{4,200}+)(?=[\"']?(?:\\r|\\n|[\"']|\r?$)))",
+        "password in a dialog with a server",
+    ),
+    _password(
+        "login",
+        r"\b[A-Z]?\d{1,6} LOGIN \S{1,100} \"?(?P<secret>[^\s\"]{1,200}+)",
+        "password in a dialog with a server",
+    ),
+    _password(
+        "requirepass masterauth",
+        r"\b(?:requirepass|masterauth) \"?(?P<secret>[^\s\"]{1,200}+)",
+        "password in a configuration",
+    ),
+)
+"""Programs and protocols in which one letter, or a place, means another thing with each."""

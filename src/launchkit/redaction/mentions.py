@@ -1,0 +1,135 @@
+"""Secrets that stand beside the name of what they are, without a separator between the two.
+
+`name: DB_PASSWORD` with `value:` in the next line, form fields, calls as `set_password('...')`, tables, and sentences. In
+a sentence the value must not be a word.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from launchkit.redaction.keys import Kind
+from launchkit.redaction.names import Name
+from launchkit.redaction.placeholders import is_ordinary
+from launchkit.redaction.shapes import is_no_word
+from launchkit.redaction.values import Spans, looks_random, secret_spans
+
+_LONGEST_NAME: Final = 64
+_BEFORE: Final = 400
+
+_LINE_BREAK: Final = r"(?:\r?\n|(?:\\{1,2}r)?\\{1,2}n)"
+_QUOTED: Final = r"\\?(?P<{0}quote>[\"'])(?P<{0}>[^\"'\\\n]{{1,400}}+)\\?(?P={0}quote)"
+_STRUCTURED: Final = re.compile(
+    rf"""
+    ["'\]\\]{{0,4}}[ ]?(?:->|→|=>)[ ]?["']?(?P<arrow>[^\s"']{{1,400}}+)
+  | ["'\\]{{0,4}}[,;/]?\s{{0,20}}(?:[ ]?type=["']\w+["']\s?)?["'\\]{{0,4}}(?:value|content|default|string)["'\\]{{0,4}}\s?[=:]\s?
+    \\?(?:["'](?P<named_quoted>[^"'\\\n]{{1,400}}+)|(?P<named>[^\s"'\\,}}]{{1,400}}+))
+  | ["'][ ]\{{\s{{1,20}}default\s{{1,10}}=\s{{1,10}}"(?P<terraform>[^"\n]{{1,400}}+)
+  | </key>\s{{0,20}}<string>(?P<plist>[^<]{{1,400}}+)
+  | </t[dh]>\s{{0,20}}<td[^<>]{{0,40}}>(?:<pre>)?["']?(?P<cell>[^<>"']{{1,400}}+)
+  | "(?:\s\w+="[^"<>]{{0,100}}"){{0,4}}\s?>(?P<entry>[^<>]{{1,400}}+)<
+  | (?:\s[\w:]{{1,40}}="[^"<>]{{0,100}}"){{1,4}}\s?>(?P<tag>[^<>]{{1,400}}+)<
+  | \\?"{_LINE_BREAK}{{2}}(?P<part>(?:(?!\\r|\\n)[^\r\n]){{1,400}}+)
+  | \\?";s:\d{{1,4}}:\\?"(?P<serialized>[^"\\]{{1,400}}+)
+  | "\]=>\s{{0,20}}string\(\d{{1,4}}\)\s"(?P<dumped>[^"]{{1,400}}+)
+  | ["']?,[ ]?["'](?P<argument>[^"'\n]{{1,400}}+)["'][ ]?\)
+  | \(["'](?P<call>[^"'\n]{{1,400}}+)["']\)
+  | ["'\]]{{1,3}},\s?["']msg["']:\s?"[^"\n]{{0,200}}",\s?"input":\s?"(?P<input>[^"\n]{{1,400}}+)
+  | \n\s{{1,8}}[^\n]{{0,200}}?input_value=["'](?P<validated>[^"'\n]{{1,400}}+)
+    """,
+    re.VERBOSE,
+)
+_SENTENCE: Final = re.compile(
+    r"""[\"']?[ \t]{1,4}(?:
+      (?:for[ ](?:user[ ])?[^\s:=]{1,64}[ ])?(?:is|was|set[ ]to|changed[ ]to|reset[ ]to|of)[ ]?:?[ ]
+        (?:\\?["'`](?P<stated>(?:[^\s"'`\\]++[ ]?){1,3}+)\\?["'`]|(?P<stated_bare>[^\s"'`,;]{5,200}+))
+    | (?:was[ ])?(?:changed|rotated|updated)[ ]from[ ]["'](?P<old>[^"'\n]{1,200}+)["']
+      (?:[ ]to[ ]["'](?P<new>[^"'\n]{1,200}+))?
+    | (?:for|FOR)[ ]\S{1,64}[ ]=[ ]["'](?P<set>[^"'\n]{1,200}+)["']
+    | \\?["'`](?P<quoted>[^"'`\\\n]{4,200}+)\\?["'`]
+    | (?:\|[ ])?(?P<said>[^\s"'`|<>;,()]{6,2000}+)(?=[\s.,;)|]|\Z)
+    )""",
+    re.VERBOSE,
+)
+_INTRODUCED: Final = re.compile(
+    r"\b(?:with|using|and|new|old|temporary|initial|default|generated|user|role|alter|create)[ ][^\n]{0,60}\Z",
+    re.IGNORECASE,
+)
+_VALUE_BEFORE: Final = re.compile(
+    r"""(?:value|content)=["'](?P<value>[^"'<>]{1,300})["']\s{1,4}(?:\w{1,10}=["']\w{1,20}["']\s)?(?:name|id)=["']\Z"""
+)
+
+
+def mentioned(text: str, name: Name) -> Spans:
+    """Return where the secrets stand that are beside a name, none if there is none."""
+    return [*_after(text, name), *_before(text, name)]
+
+
+def _after(text: str, name: Name) -> Spans:
+    match = _STRUCTURED.match(text, name.end)
+    if match is not None and match.lastgroup is not None:
+        value = match[match.lastgroup]
+        if match.lastgroup == "call" and name.text.startswith(_READING):
+            return []
+        if match.lastgroup != "argument" or (
+            _OPENED.search(text, max(0, name.start - _LONGEST_NAME), name.start) and is_no_word(value)
+        ):
+            return _spans(name.kind, value, match.start(match.lastgroup))
+    elif name.start == 0 or text[name.start - 1] in " \t\n'\"`([":
+        return _said(text, name)
+    return []
+
+
+def _said(text: str, name: Name) -> Spans:
+    said = _SENTENCE.match(text, name.end)
+    if said is None:
+        return []
+    return [
+        span
+        for group, value in said.groupdict().items()
+        if value and _is_said(name, group, value, text)
+        for span in _spans(name.kind, value, said.start(group))
+    ]
+
+
+def _before(text: str, name: Name) -> Spans:
+    if not text.endswith(("'", '"'), 0, name.start):
+        return []
+    offset = max(0, name.start - _BEFORE)
+    before = _VALUE_BEFORE.search(text[offset : name.start])
+    return _spans(name.kind, before["value"], offset + before.start("value")) if before else []
+
+
+def _spans(kind: Kind, value: str, offset: int) -> Spans:
+    return [(offset + start, offset + end) for start, end in secret_spans(kind, value)]
+
+
+_OPENED: Final = re.compile(r"\( ?[\"'][\w.:-]*\Z")
+_READING: Final = ("get", "fetch", "load", "read", "find", "lookup", "resolve")
+_SPOKEN_OF: Final = ("token", "jwt")
+_OTHER_WORD: Final = re.compile(
+    r"[^\d]*|[\d.,:-]*|[^\d/]*/[\d.]+.*|https?:.*|/.*|[^\W\d]+=.*|\d{4}-\d\d.*|\$\{.*|.*[=:(]", re.DOTALL
+)
+
+
+def _is_said(name: Name, group: str, value: str, text: str) -> bool:
+    """Tell whether what a sentence says after a secret's name is the secret: it has letters and digits, and is no name."""
+    if group in ("old", "new", "set"):
+        return True
+    if not name.kind.certain or name.kind.rule == "private-key" or (group == "said" and name.kind.rule == "token"):
+        return name.kind.rule in _SPOKEN_OF and looks_random(value)
+    if group == "quoted":
+        before = text[max(0, name.start - _LONGEST_NAME) : name.start]
+        return _INTRODUCED.search(before) is not None or _is_no_name(value)
+    if group != "said":
+        return (
+            is_no_word(value)
+            and text[name.start - 1 : name.start] != "."
+            and (not value.isdecimal() or name.kind.rule == "otp")
+        )
+    return _is_no_name(value)
+
+
+def _is_no_name(value: str) -> bool:
+    return _OTHER_WORD.fullmatch(value.rstrip("=")) is None and not is_ordinary(value)

@@ -1,0 +1,80 @@
+"""Tokens of services for models, speech, search, and what is built around them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from launchkit.redaction.providers.form import (
+    AFTER_WORDS,
+    CLOSED_END,
+    MIXED,
+    NO_WORD,
+    UUID,
+    TokenForm,
+    alphanumeric,
+    base64,
+    dotted,
+    exactly,
+    url_safe,
+)
+
+AI_FORMS: Final[tuple[TokenForm, ...]] = (
+    TokenForm("anthropic-key", ("sk-ant-",), url_safe(16)),
+    TokenForm("openai-key", ("sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-"), url_safe(20), needs_digit=True),
+    TokenForm("openrouter-key", ("sk-or-",), url_safe(20), needs_digit=True),
+    TokenForm("langfuse-secret-key", ("sk-lf-",), url_safe(20), needs_digit=True),
+    TokenForm("helicone-key", ("sk-helicone-",), url_safe(16), needs_digit=True),
+    TokenForm("minimax-key", ("sk-api-", "sk-cp-"), url_safe(40), needs_digit=True),
+    TokenForm("letta-key", ("sk-let-",), base64(20), needs_digit=True),
+    # OpenAI's older keys, DeepSeek, Moonshot, Stability, DashScope, LiteLLM and many more
+    TokenForm("openai-key", ("sk-",), rf"(?:{NO_WORD}{url_safe(20)}|{AFTER_WORDS})", needs_digit=True),
+    TokenForm("openai-session-token", ("sess-",), alphanumeric(32), needs_digit=True),
+    TokenForm("google-gemini-key", ("AQ.Ab",), url_safe(30)),
+    TokenForm("groq-key", ("gsk_",), alphanumeric(20)),
+    TokenForm("xai-key", ("xai-token-",), url_safe(40), needs_digit=True),
+    TokenForm("xai-key", ("xai-",), NO_WORD + url_safe(40), needs_digit=True),
+    TokenForm("perplexity-key", ("pplx-",), alphanumeric(30)),
+    TokenForm("replicate-token", ("r8_",), alphanumeric(30)),
+    TokenForm("hugging-face-oauth-token", ("hf_oauth_", "hf_app_"), dotted(30)),
+    TokenForm("hugging-face-token", ("hf_", "api_org_"), alphanumeric(30)),
+    TokenForm("fireworks-key", ("fw_",), alphanumeric(20)),
+    TokenForm("together-key", ("tgp_v1_",), url_safe(24)),
+    TokenForm("cerebras-key", ("csk-",), alphanumeric(30), needs_digit=True),
+    TokenForm("nvidia-key", ("nvapi-",), url_safe(40), needs_digit=True),
+    TokenForm("voyage-key", ("pa-",), rf"{NO_WORD}{MIXED}[A-Za-z0-9_-]{{40,50}}+{CLOSED_END}"),
+    TokenForm("cartesia-key", ("sk_car_",), NO_WORD + url_safe(18)),
+    TokenForm("tavily-key", ("tvly-",), url_safe(20)),
+    TokenForm("jina-key", ("jina_",), url_safe(40), needs_digit=True),
+    TokenForm("llama-cloud-key", ("llx-",), alphanumeric(30)),
+    TokenForm("firecrawl-key", ("fc-",), exactly("0-9a-f", 32)),
+    TokenForm("e2b-key", ("e2b_",), exactly("0-9a-f", 40)),
+    TokenForm("e2b-access-token", ("sk_e2b_",), alphanumeric(30)),
+    TokenForm("langsmith-key", ("lsv2_pt_", "lsv2_sk_"), url_safe(32)),
+    TokenForm("langsmith-key", ("ls__",), exactly("0-9a-f", 32)),
+    TokenForm("pinecone-key", ("pcsk_",), url_safe(40), needs_digit=True),
+    TokenForm("weights-and-biases-key", ("wandb_v1_",), url_safe(40)),
+    TokenForm("modal-token", ("ak-", "as-"), MIXED + exactly("A-Za-z0-9", 22)),
+    TokenForm("nomic-key", ("nk-",), rf"{NO_WORD}{MIXED}[A-Za-z0-9_-]{{40,50}}+{CLOSED_END}"),
+    TokenForm("chroma-key", ("ck-",), MIXED + alphanumeric(40)),
+    TokenForm("mem0-key", ("m0-",), alphanumeric(24)),
+    TokenForm("zep-key", ("z_1",), r"[A-Za-z0-9]{16,}+\.[A-Za-z0-9_-]{16,}+"),
+    TokenForm("brave-search-key", ("BSA",), url_safe(24), needs_digit=True),
+    TokenForm(
+        "runway-key", ("key_",), r"[0-9a-f]{28}(?:[0-9a-f]{36}(?:[0-9a-f]{64})?+)?+(?![A-Za-z0-9])"
+    ),  # Retell, Cursor
+    TokenForm("cursor-key", ("crsr_",), alphanumeric(40)),
+    TokenForm("runpod-key", ("rpa_", "rps_"), alphanumeric(28)),
+    TokenForm("anyscale-key", ("esecret_", "aph0_"), alphanumeric(24), needs_digit=True),
+    TokenForm("devin-key", ("apk_user_", "apk_", "cog_"), base64(40), needs_digit=True),
+    TokenForm("amp-key", ("sgamp_user_",), url_safe(30), needs_digit=True),
+    TokenForm("braintrust-key", ("bt-st-",), alphanumeric(32)),
+    TokenForm("humanloop-key", ("hl_sk_",), alphanumeric(30)),
+    TokenForm("promptlayer-key", ("pl_",), exactly("0-9a-f", 32)),
+    TokenForm("logfire-token", ("pylf_v1_", "pylf_v2_"), url_safe(30)),
+    TokenForm("kaggle-token", ("KGAT_",), alphanumeric(24)),
+    TokenForm("apify-token", ("apify_api_", "apify_proxy_"), alphanumeric(24)),
+    TokenForm("browserbase-key", ("bb_live_", "bb_test_"), url_safe(20), needs_digit=True),
+    TokenForm("composio-key", ("comp_",), NO_WORD + alphanumeric(30), needs_digit=True),
+    TokenForm("baidu-key", ("bce-v3/",), r"[A-Za-z0-9-]{16,}+/[0-9a-f]{32,}+"),
+    TokenForm("exa-key", ("exa-",), UUID),
+)
