@@ -324,13 +324,13 @@ class RedactionSettings(Feature):
     """Secrets and personal data in log records, error reports and telemetry."""
 
     keys: Strings = ()
-    """Further key names whose values are secret."""
+    """Further key names whose values are secret; `ssn` covers `user_ssn`, too."""
     patterns: Patterns = ()
     """Further regular expressions whose matches are secret; commas belong into a JSON list."""
     allow: Patterns = ()
-    """Regular expressions for values that are never secret."""
+    """Regular expressions for values that are never secret; each has to match the whole value."""
     environment: bool = False
-    """Mask the values of environment variables with secret-looking names, wherever they appear."""
+    """Mask the values of environment variables with secret-looking names, and the passwords of URLs there."""
     prints: bool = False
     """Redact what is printed to standard output and standard error, too."""
     fingerprints: bool = False
@@ -338,13 +338,13 @@ class RedactionSettings(Feature):
     emails: bool | None = None
     """Mask e-mail addresses, keeping the domain; by default in production only."""
     cards: bool = False
-    """Mask numbers of payment cards."""
+    """Mask numbers of payment cards whose check digit is right."""
     ibans: bool = False
-    """Mask international bank account numbers."""
+    """Mask international bank account numbers (IBAN) whose check digits are right."""
     phones: bool = False
     """Mask phone numbers that begin with + or stand under a key that says so."""
     addresses: bool = False
-    """Mask the last part of the IP addresses of clients."""
+    """Mask the last part of public IP addresses, as clients have."""
 
 
 class HealthSettings(Feature):

@@ -79,7 +79,7 @@ NESTED = {
 
 def kit_in(app: Any, where: Surroundings | None = None, **settings: Any) -> LaunchKit:
     """Return a kit that is installed in an app, in surroundings that say nothing unless they are given."""
-    kit = LaunchKit(Settings(**settings))
+    kit = LaunchKit(Settings(**{"redaction": {"enabled": False}, **settings}))  # its proof has tests of its own
     kit.self_check._where = where or Surroundings({})
     kit.install(app)
     return kit

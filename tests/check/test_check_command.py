@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import os
 import secrets
 import subprocess
@@ -61,7 +62,8 @@ def test_an_app_that_is_right_is_proved(tmp_path: Path, source: str, name: str) 
     lines = result.stdout.splitlines()
     assert lines[0] == "Proved:"
     assert lines[1].startswith("  POST /login: throttles at request 61 of one address, failure 21 of one address")
-    assert lines[-2] == "0 errors, 0 warnings, 1 proved (environment: development)"
+    assert re.fullmatch(r"  every channel redacts: \d+ loggers, \d+ handlers?", lines[2])
+    assert lines[-2] == "0 errors, 0 warnings, 2 proved (environment: development)"
 
 
 def test_the_environment_that_was_looked_at_is_told(tmp_path: Path) -> None:
@@ -83,7 +85,7 @@ def test_errors_come_first_each_with_its_remedy(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(FASTAPI.replace('"login": "/login"', '"login": "/logn"'))
     result = run(tmp_path, "check", "main:app")
     assert (result.returncode, result.stderr) == (1, "")
-    assert result.stdout == (
+    assert re.sub(r"Proved:\n  every channel redacts: .*\n\n", "", result.stdout) == (
         "Errors:\n"
         "  mistyped-path: Rate limit login names /logn, and the app has no route there for POST.\n"
         "    Correct the path (did you mean /login?), or take it out.\n"
@@ -92,7 +94,7 @@ def test_errors_come_first_each_with_its_remedy(tmp_path: Path) -> None:
         "  missing-limit: POST /login has no limit.\n"
         "    Set LAUNCHKIT_ROUTES__LOGIN=/login.\n"
         "\n"
-        "1 error, 1 warning, 0 proved (environment: development)\n"
+        "1 error, 1 warning, 1 proved (environment: development)\n"
         "What would stop a production start: LAUNCHKIT_ENVIRONMENT=production launchkit check main:app\n"
     )
     assert run(tmp_path, "check", "main:app", LAUNCHKIT_CHECK="warn").returncode == 0

@@ -6,7 +6,7 @@ The rules:
   format what came through, and not to emit it; Sentry and OpenTelemetry end in memory, see `canary_exporters`.
 - No logger, handler, client or processor of the app's is changed. `sys.stderr` is another one while an uncaught
   exception is shown, for a few milliseconds.
-- A handler that neither a logger nor a queue leads to is handed what has not been redacted, as whoever calls it would.
+- A handler that no logger leads to is not asked: nothing is redacted that somebody hands to it directly.
 
 Formatters, filters and Sentry's hooks are the app's code, and run. What they raise is no leak: nothing came out.
 """
@@ -14,7 +14,6 @@ Formatters, filters and Sentry's hooks are the app's code, and run. What they ra
 from __future__ import annotations
 
 import contextlib
-import gc
 import io
 import logging
 import secrets
@@ -22,8 +21,8 @@ import sys
 import threading
 import warnings
 import weakref
-from collections.abc import Container, Iterable, Iterator
-from logging.handlers import QueueListener
+from collections.abc import Iterable, Iterator
+from logging.handlers import MemoryHandler
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from launchkit.redaction.engine import Redactor
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 _ACCESS_LOGGER: Final = "uvicorn.access"
 _NOT_AT_WORK: Final = "redaction is not at work there"
 _OWN_WAY: Final = "its class or itself replaces callHandlers, which redaction wraps"
-_NO_LOGGER: Final = "nothing redacts what is handed to it directly: add it to a logger"
 
 
 class Leak(NamedTuple):
@@ -43,12 +41,10 @@ class Leak(NamedTuple):
     Attributes:
         channel: `handler StreamHandler of logger 'root'`.
         reason: which secrets, and why.
-        certain: False for a handler that would show them if anybody called it, which cannot be known.
     """
 
     channel: str
     reason: str
-    certain: bool = True
 
 
 class Proof(NamedTuple):
@@ -64,7 +60,6 @@ class Output(NamedTuple):
     channel: str
     text: str
     cause: str = _NOT_AT_WORK
-    is_used: bool = True
 
 
 class Canary:
@@ -96,7 +91,7 @@ class Canary:
             shown = self.shown(output.text)
             if shown:
                 reason = f"shows {' and '.join(shown)}: {output.cause}"
-                found.setdefault(output.channel, Leak(output.channel, reason, output.is_used))
+                found.setdefault(output.channel, Leak(output.channel, reason))
         return list(found.values())
 
 
@@ -147,14 +142,9 @@ def _logging(canary: Canary, channels: list[str]) -> Iterator[Output]:
     named = list(logging.root.manager.loggerDict.values())
     loggers = [logging.root, *(one for one in named if isinstance(one, logging.Logger))]  # and no placeholders
     owners = _owners(loggers)
-    unowned = _unowned(owners)
-    channels += [_counted(len(loggers), "logger"), _counted(len(owners) + len(unowned), "handler")]
+    channels += [_counted(len(loggers), "logger"), _counted(len(owners), "handler")]
     for logger in loggers:
         yield from _of_logger(logger, [handler for handler, owner in owners.items() if owner is logger], canary)
-    for handler in unowned:
-        yield Output(
-            f"handler {_name(handler)} of no logger", _handled(handler, _record(canary.text)), _NO_LOGGER, is_used=False
-        )
 
 
 def _counted(count: int, what: str) -> str:
@@ -215,14 +205,6 @@ def _content(record: logging.LogRecord) -> str:
     return f"{record.getMessage()} {vars(record)!r} {exception}"
 
 
-def _handled(handler: logging.Handler, record: logging.LogRecord) -> str:
-    """Return what a handler emits of a record that its filters have seen."""
-    with contextlib.suppress(Exception):  # of the app's filters
-        passed = handler.filter(record)
-        return _formatted(handler, passed if isinstance(passed, logging.LogRecord) else record) if passed else ""
-    return ""
-
-
 def _formatted(handler: logging.Handler, record: logging.LogRecord) -> str:
     with contextlib.suppress(Exception):  # of the app's formatters
         return str(handler.format(record))
@@ -230,46 +212,14 @@ def _formatted(handler: logging.Handler, record: logging.LogRecord) -> str:
 
 
 def _owners(loggers: Iterable[logging.Logger]) -> dict[logging.Handler, logging.Logger]:
-    """Return every handler that a logger leads to, and one such logger: through buffers and queues too."""
+    """Return every handler that a logger leads to, and one such logger; what a buffer flushes to is one too."""
     owners: dict[logging.Handler, logging.Logger] = {}
     for logger in loggers:
-        owners.update((handler, logger) for handler in _with_targets(logger.handlers) if handler not in owners)
-    if _unowned(owners):  # some of these may be garbage, or behind a queue, which takes a while to tell
-        gc.collect()
-        owners.update((handler, logging.root) for handler in _behind_queues() if handler not in owners)
+        for handler in logger.handlers:
+            owners.setdefault(handler, logger)
+            if isinstance(handler, MemoryHandler) and handler.target is not None:
+                owners.setdefault(handler.target, logger)
     return owners
-
-
-def _with_targets(handlers: Iterable[logging.Handler]) -> Iterator[logging.Handler]:
-    for handler in handlers:
-        yield handler
-        target = getattr(handler, "target", None)  # of a buffer: logging.handlers.MemoryHandler
-        if isinstance(target, logging.Handler):
-            yield target
-
-
-def _behind_queues() -> Iterator[logging.Handler]:
-    """Yield the handlers of queues' listeners, which nothing but these knows."""
-    for one in gc.get_objects():
-        if issubclass(type(one), QueueListener):
-            yield from _with_targets(one.handlers)
-
-
-def _unowned(owners: Container[logging.Handler]) -> list[logging.Handler]:
-    """Return the handlers that no logger leads to: their only use is a direct one."""
-    references: list[weakref.ref[logging.Handler]] = list(vars(logging)["_handlerList"])  # nothing else has all
-    handlers = [handler for reference in references if (handler := reference()) is not None]
-    return [handler for handler in handlers if handler not in owners and not _is_harmless(handler)]
-
-
-def _is_harmless(handler: logging.Handler) -> bool:
-    """Tell whether a handler shows nothing, or is called where redaction is: the last resort, Flask's own, Sentry's."""
-    flasks = getattr(sys.modules.get("flask.logging"), "default_handler", None)
-    return (
-        isinstance(handler, logging.NullHandler)
-        or handler in (logging.lastResort, flasks)
-        or type(handler).__module__.startswith("sentry_sdk.")
-    )
 
 
 # --- hooks -----------------------------------------------------------------------------------------------------------

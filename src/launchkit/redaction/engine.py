@@ -3,9 +3,10 @@
 All finders look at the same text and may report the same place; what overlaps is hidden together. Then the result is
 looked at again until nothing changes, which makes redaction idempotent whatever patterns the app adds.
 
-Most lines hold nothing, so that the first look is what redaction costs. The line is taken as bytes, which are translated
-at once: to words in lower case, which are looked up in one table however many it has, and to a form in which a long run of
-letters and digits is one literal. No finder is run on a line without a known word, a stem of one, or such a run.
+Most lines hold nothing, so that the first look is what redaction costs. The line is taken as bytes, which are
+translated at once: to words in lower case, which are looked up in one table however many it has, and to a form in which
+a long run of letters and digits is one literal. No finder is run on a line without a known word, a stem of one, or such
+a run.
 """
 
 from __future__ import annotations
@@ -194,14 +195,16 @@ class Redactor:
         if len(lowered) != len(text):  # there are capitals whose small letter is two
             lowered = "".join(letter.lower()[0] for letter in text)
         known = [word.decode() for word in seen.words]
-        for name in names_in(
-            text, lowered, [*seen.stems, *(word for word in known if word in self._keys.words)], self.kind
-        ):
-            spans = assigned(text, name)
-            yield from (Found(*span, name.kind.rule, f"value of the key {name.text!r}") for span in spans)
-            if not spans:
-                spans = mentioned(text, name)
-                yield from (Found(*span, name.kind.rule, f"beside the name {name.text!r}") for span in spans)
+        words = [*seen.stems, *(word for word in known if word in self._keys.words)]
+        hidden = 0
+        for name in names_in(text, lowered, words, self.kind):
+            if name.start >= hidden:
+                spans, reason = assigned(text, name), f"value of the key {name.text!r}"
+                if not spans:
+                    spans, reason = mentioned(text, name), f"beside the name {name.text!r}"
+                for start, end in spans:
+                    yield Found(start, end, name.kind.rule, reason)
+                    hidden = max(hidden, end)
         if "insert into" in lowered:
             yield from find_inserted(text, self.kind)
         if "--" in text or " -" in text or "'-" in text or '"-' in text:

@@ -97,16 +97,16 @@ WEAK_WORDS: Final = {
 """Words that make a key secret which ends with them, if the value looks random as well."""
 
 HARMLESS_ENDINGS: Final = _words(
-    "age algorithm arn at attempts backend backends bearer button callback changed class client column count dir directory "
-    "domain enabled encryption encoding endpoint env error errors event events exists expired expires expiry expiration "
-    "failure field fields file flow form format forms function generator handler hasher hashers header headers help hint "
-    "host httponly id ids in index input interval invalid issuer kind label length level limit link links list manager map "
-    "max message middleware min mixin mode model module name names ns origins page path paths policy prefix process "
-    "provider prompt proxy ref regex required requirements reset resets rotated rounds rule rules samesite schema scope "
-    "secure sent service size source state status store strategy strength suffix table template test tests text threshold "
-    "timeout title ttl type types updated uri url urls usage used user users username valid validation validator validators "
-    "verified version view views "
-    "cfg css go htm html ini java js json jsx kt log md mjs php png py pyc pyi rb rs sh sql svg toml ts tsx txt xml yaml yml"
+    "age algorithm arn at attempts backend backends bearer button callback changed class client column count dir "
+    "directory domain enabled encryption encoding endpoint env error errors event events exists expired expires "
+    "expiry expiration failure field fields file flow form format forms function generator handler hasher hashers "
+    "header headers help hint host httponly id ids in index input interval invalid issuer kind label length level "
+    "limit link links list manager map max message middleware min mixin mode model module name names ns origins "
+    "page path paths policy prefix process provider prompt proxy ref regex required requirements reset resets "
+    "rotated rounds rule rules samesite schema scope secure sent service size source state status store strategy "
+    "strength suffix table template test tests text threshold timeout title ttl type types updated uri url urls "
+    "usage used user users username valid validation validator validators verified version view views cfg css go "
+    "htm html ini java js json jsx kt log md mjs php png py pyc pyi rb rs sh sql svg toml ts tsx txt xml yaml yml"
 )
 """Words at the end of a key that speak of a secret and do not hold it: password_reset, token_type."""
 
@@ -117,8 +117,9 @@ HARMLESS_TOKENS: Final = _words(
 """Tokens that open nothing: next_page_token, eos_token."""
 
 HARMLESS_KEYS: Final = _words(
-    "cache candidate composite dedup dict foreign gpg group idempotency idx index natural object order partition pgp "
-    "primary public publishable registry routing shard site sort surrogate translation unique socket websocket"
+    "cache candidate composite dedup dict foreign gpg group idempotency idx index natural object order partition "
+    "pgp primary public publishable registry routing shard site sort surrogate translation unique socket "
+    "websocket"
 )
 """Keys that open nothing: primary_key, cache_key."""
 

@@ -120,13 +120,15 @@ def _redacted_message(redactor: Redactor, message: object) -> object:
 
 
 def _redacted_by_name(redactor: Redactor, arguments: Mapping[str, object]) -> Mapping[str, object]:
-    """Return named arguments without secrets, of the same class: gunicorn's gives a dash for names that it lacks."""
-    before = dict(arguments)
-    after = redactor.redact_data(before)
-    if after is before or not isinstance(after, dict):
-        return arguments
-    redacted = dict(zip(before, after.values(), strict=True))
-    if type(arguments) is dict or not isinstance(arguments, dict):
+    """Return named arguments without secrets; gunicorn's stay of their class, which gives a dash for what they lack."""
+    redacted = redactor.redact_data(arguments)
+    if redacted is arguments or not isinstance(redacted, dict):
+        return redacted if isinstance(redacted, Mapping) else {}
+    if (
+        not isinstance(arguments, dict)
+        or type(arguments).update is not dict.update
+        or isinstance(redacted, type(arguments))
+    ):
         return redacted
     clone = copy.copy(arguments)
     clone.update(redacted)

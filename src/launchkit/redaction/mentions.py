@@ -1,7 +1,7 @@
 """Secrets that stand beside the name of what they are, without a separator between the two.
 
-`name: DB_PASSWORD` with `value:` in the next line, form fields, calls as `set_password('...')`, tables, and sentences. In
-a sentence the value must not be a word.
+`name: DB_PASSWORD` with `value:` in the next line, form fields, calls as `set_password('...')`, tables, and sentences.
+In a sentence the value must not be a word.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _QUOTED: Final = r"\\?(?P<{0}quote>[\"'])(?P<{0}>[^\"'\\\n]{{1,400}}+)\\?(?P={0}
 _STRUCTURED: Final = re.compile(
     rf"""
     ["'\]\\]{{0,4}}[ ]?(?:->|→|=>)[ ]?["']?(?P<arrow>[^\s"']{{1,400}}+)
-  | ["'\\]{{0,4}}[,;/]?\s{{0,20}}(?:[ ]?type=["']\w+["']\s?)?["'\\]{{0,4}}(?:value|content|default|string)["'\\]{{0,4}}\s?[=:]\s?
+  | ["'\\]{{0,4}}[,;/]?\s{{0,20}}(?:[ ]?type=["']\w+["']\s?)?
+    ["'\\]{{0,4}}(?:value|content|default|string)["'\\]{{0,4}}\s?[=:]\s?
     \\?(?:["'](?P<named_quoted>[^"'\\\n]{{1,400}}+)|(?P<named>[^\s"'\\,}}]{{1,400}}+))
   | ["'][ ]\{{\s{{1,20}}default\s{{1,10}}=\s{{1,10}}"(?P<terraform>[^"\n]{{1,400}}+)
   | </key>\s{{0,20}}<string>(?P<plist>[^<]{{1,400}}+)
@@ -114,7 +115,7 @@ _OTHER_WORD: Final = re.compile(
 
 
 def _is_said(name: Name, group: str, value: str, text: str) -> bool:
-    """Tell whether what a sentence says after a secret's name is the secret: it has letters and digits, and is no name."""
+    """Tell whether what a sentence says after a secret's name is it: it has letters and digits, and is no name."""
     if group in ("old", "new", "set"):
         return True
     if not name.kind.certain or name.kind.rule == "private-key" or (group == "said" and name.kind.rule == "token"):

@@ -1,4 +1,4 @@
-"""What stands where a secret could stand, and is none: placeholders, words about one, expressions in source, ordinary names."""
+"""What stands where a secret could stand, and is none: placeholders, words about one, source code, ordinary names."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from launchkit.redaction.found import MARKER
 NO_SECRETS: Final = frozenset(
     word
     for line in (
-        "none null nil undefined true false yes no ok on off n/a default unknown optional any anonymous disabled enabled",
-        "required requires missing invalid incorrect wrong expired must should is was has not empty set unset changed updated",
-        "failed failure error rejected accepted ignored revoked rotated reset confirmed verified sent created deleted found",
-        "provided given supplied requested valid matches mismatch success successful succeeded unauthorized forbidden denied",
-        "redacted filtered hidden masked omitted include omit same-origin rbac basic bearer digest cannot can't",
-        "for from and with in to of or if at a an the this that it your my are been be will too least please try check see use",
-        "using header field str bytes int bool string secretstr object text varchar char char(60) number array boolean type",
-        "password passwd secret token key pass file env environ environment input prompt",
+        "none null nil undefined true false yes no ok on off n/a default unknown optional any anonymous disabled",
+        "enabled required requires missing invalid incorrect wrong expired must should is was has not empty set unset",
+        "changed updated failed failure error rejected accepted ignored revoked rotated reset confirmed verified sent",
+        "created deleted found provided given supplied requested valid matches mismatch success successful succeeded",
+        "unauthorized forbidden denied redacted filtered hidden masked omitted include omit same-origin rbac basic",
+        "bearer digest cannot can't for from and with in to of or if at a an the this that it your my are been be",
+        "will too least please try check see use using header field str bytes int bool string secretstr object text",
+        "varchar char char(60) number array boolean type password passwd secret token key pass file env environ",
+        "environment input prompt",
     )
     for word in line.split()
 )
 """Words in prose and in code; compared in lower case."""
 
 PLACEHOLDER: Final = re.compile(
-    r"\*++\w{0,4}|\.{3}|\w{0,4}\.\.\.|[xX]{3,}+|[-_.?•#…]++|<[^<>]*+>|\[[A-Za-z]++(?:[ ][A-Za-z]++)*+\]|\([a-z]++(?:[ ][a-z]++)*+\)"
+    r"\*++\w{0,4}|\.{3}|\w{0,4}\.\.\.|[xX]{3,}+|[-_.?•#…]++|<[^<>]*+>"
+    r"|\[[A-Za-z]++(?:[ ][A-Za-z]++)*+\]|\([a-z]++(?:[ ][a-z]++)*+\)"
     # variables of shells, templates, formats, configuration languages, statements
     r"|\$[A-Za-z_]\w*+|\$\d+|\$\{[^{}]*+\}|\$\([^()]*+\)|\$?\{\{[^{}]*+\}\}|\{++(?:[a-z_]++|[A-Z_]++)?(?:[.!:]\w++)*+\}++"
+    r"|\{[A-Za-z_]\w*+(?:\.\w++|\[[^\[\]{}]*+\]|\([^(){}]*+\))++(?:![rsa])?(?::[^{}]*+)?\}"
     r"|%(?:\(\w*\))?[-0-9.]*[sdrif]|%[A-Z_]++%|:\w++|!\w++(?:[ ]\w++)?|[A-Z]++(?:_[A-Z]++)++"
     # references to where the secret is kept
     r"|(?:env|file|vault|ssm|op|secret|secretref|arn|kms|doppler|keychain):[\w/.#:@-]*+|@Microsoft\.KeyVault\(.*|ENC\[.*"
@@ -41,7 +44,7 @@ PLACEHOLDER: Final = re.compile(
 _CODE: Final = re.compile(
     r"(?:self|cls|os|settings|config|request|form|data|args|kwargs|params|payload|body|env|environ|process|secrets|user|item"
     r"|obj|options|credentials|app|kit|req|res|this|ctx|context|values|result|response|session|headers|cookies)[.\[(].*"
-    r"|(?:dict|list|tuple|set|type|str|getenv|getpass|input|len|bool|int|open|hash|next|get|field|[Mm]apped|Field|Column)[(\[].*"
+    r"|(?:dict|list|tuple|set|type|str|getenv|getpass|input|len|bool|int|open|hash|next|get|[Ff]ield|[Mm]apped|Column)[(\[].*"
     r"|[A-Z][a-z]++\[.*|[A-Za-z_]\w*+\(\w++=.*|[a-z]++(?:_[a-z0-9]++)++[(\[].*|[A-Za-z_][a-z]*+(?:[A-Z_.][a-z]++)+[(\[].*"
     r"|[A-Za-z_]\w*+(?:\.\w++)++[(\[].*|[A-Za-z_][\w.]*+\)[.,)\]].*",
     re.DOTALL,
@@ -50,7 +53,8 @@ _CODE: Final = re.compile(
 
 _WORD: Final = r"(?:(?:[a-z]+|[A-Z]+|[A-Z][a-z]+)\d{0,3}|\d{1,8})"
 _ORDINARY: Final = re.compile(
-    rf"_{{0,2}}{_WORD}(?:[-_.:/,|]{_WORD})+[.:,;]*|[a-z]+(?:-[a-z0-9]{{1,10}})*-[a-z0-9]{{4,10}}|[a-z]+(?:-[a-z]+)*/[a-z0-9.-]+"
+    rf"_{{0,2}}{_WORD}(?:[-_.:/,|]{_WORD})+[.:,;]*"
+    r"|[a-z]+(?:-[a-z0-9]{1,10})*-[a-z0-9]{4,10}|[a-z]+(?:-[a-z]+)*/[a-z0-9.-]+"
     r"|0x[0-9A-Fa-f]+|[\w.$]+@[0-9a-f]{4,8}|\d{4}-?\d\d-?\d\d[T ].*|sha(?:1|256|512)[-:].*"
     r"|(?:/|\./|\.\./|~/|\w{2,10}://).*|(?:[\w.@=-]+/)+[\w.-]+\.[a-z]\w{1,4}",
     re.DOTALL,

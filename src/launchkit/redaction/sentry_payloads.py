@@ -185,8 +185,17 @@ def _type(value: object, before: str) -> str:
     return "string" if isinstance(value, str) else before
 
 
+class _Frame(_Part):
+    """A frame of a stack, with its local variables."""
+
+    def _object(self, value: dict[str, Any], hide: Hide) -> Any:
+        if value.get("module") == "logging":  # its variables are the record's parts, without what tells a secret
+            value = {name: item for name, item in value.items() if name != "vars"}
+        return super()._object(value, hide)
+
+
 _ATTRIBUTES: Final = _Attributes()
-_FRAME: Final = _Part("filename abs_path function module lineno colno in_app platform")
+_FRAME: Final = _Frame("filename abs_path function module lineno colno in_app platform")
 _STACKTRACE: Final = _Part(parts={"frames": _FRAME})
 _MECHANISM: Final = _Part("type handled synthetic source is_exception_group exception_id parent_id")
 _EXCEPTION: Final = _Part("type module thread_id", {"stacktrace": _STACKTRACE, "mechanism": _MECHANISM})

@@ -1,7 +1,7 @@
 """Passwords and tokens before the host of a URL (RFC 3986 section 3.2.1), also where an app forgot to escape them.
 
-What follows `://` is looked at up to white space, a quote or the next `://`, so that every character is looked at once or
-twice, however many there are.
+What follows `://` is looked at up to white space, a quote or the next `://`, so that every character is looked at once
+or twice, however many there are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is secret in the value of a secret key, and what only looks like it.
 
-A value that stands for a secret (`***`, `${TOKEN}`), or says something about one (`required`), is none. A doubtful key's
-value has to look random.
+A value that stands for a secret (`***`, `${TOKEN}`), or says something about one (`required`), is none. A doubtful
+key's value has to look random.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ AUTHORIZATION_SCHEMES: Final = (
     "Basic", "Bearer", "Digest", "DPoP", "GNAP", "Hawk", "HOBA", "Mutual", "Negotiate", "NTLM", "OAuth", "SCRAM-SHA-1",
     "SCRAM-SHA-256", "vapid", "Token", "ApiKey", "Api-Key", "Key", "JWT", "Bot", "Splunk", "SharedAccessSignature",
     "SharedKey", "SharedKeyLite", "AWS4-HMAC-SHA256", "AWS", "Signature", "GoogleLogin", "PrivateToken", "SSWS",
-    "Klaviyo-API-Key", "GenieKey", "Zoho-oauthtoken", "MAC", "EG1-HMAC-SHA256", "HMAC", "Client-ID", "MediaBrowser", "SAPISIDHASH",
+    "Klaviyo-API-Key", "GenieKey", "Zoho-oauthtoken", "MAC", "EG1-HMAC-SHA256", "HMAC", "Client-ID", "MediaBrowser",
+    "SAPISIDHASH",
 )  # fmt: skip
 """Authentication schemes that stay readable: the IANA registry, and those that services made up."""
 
 _SCHEME: Final = re.compile(
-    rf"(?i:{'|'.join(re.escape(name) for name in sorted(AUTHORIZATION_SCHEMES, reverse=True))})(?:[ \t]+|%20|\+)(?=\S)"
+    rf"(?i:{'|'.join(map(re.escape, sorted(AUTHORIZATION_SCHEMES, reverse=True)))})(?:[ \t]+|%20|\+)(?=\S)"
 )
 
 _IDENTIFIER: Final = re.compile(
