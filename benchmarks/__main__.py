@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: what the kit costs. Measures, reports, judges; takes about nine minutes.
+"""`python -m benchmarks`: what the kit costs. Measures, reports, judges; takes about ten minutes.
 
 The default is chosen for a million different paths for each protocol on a machine that is not busy; on one that is, the
 rounds end when their time is up and the report says how many there were. `--json` prints one object and nothing else.
@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks import caches, flood, in_process, limits, peers, report, server, webhooks
 from benchmarks.protocols import PROTOCOLS, Asgi
+from benchmarks.redaction import speed
 
 ROUNDS = 50
 SECONDS = 28.0
@@ -66,6 +67,7 @@ def _comparisons(rounds: int) -> Iterator[Any]:
         yield peers.compare(framework, limited, LIMIT_SECONDS)
     yield from caches.comparisons(rounds)
     yield from webhooks.comparisons()
+    yield from speed.comparisons()
 
 
 def _profile(variant: str) -> str:

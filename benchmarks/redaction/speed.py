@@ -1,14 +1,13 @@
 """What redaction costs: a line of log, with and without anything to look at, one call of a logger, data, streams, texts
 that were written to be slow, and how long it takes to begin.
 
-Every variant takes its turn in each round, with the same lines, so that whatever else the machine does meets all of them
-alike. A figure is CPU time. Run alone: `python -m benchmarks.redaction.speed`, which takes about 80 seconds.
+Every variant takes its turn in each round, with the same lines, so that whatever else the machine does meets all alike.
+A figure is CPU time. Run alone: `python -m benchmarks.redaction.speed`, which takes about 70 seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import logging
 import os
@@ -17,15 +16,16 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from benchmarks import report
-from benchmarks.in_process import Rounds, profiled
-from benchmarks.redaction import hostile
+from benchmarks.in_process import profiled
+from benchmarks.redaction import hostile, payloads
 from benchmarks.redaction.clean import clean
+from benchmarks.redaction.turns import ROUNDS, Variant, take_turns
 from launchkit.redaction import logs
 from launchkit.redaction.engine import Redactor
 from launchkit.settings import RedactionSettings
@@ -37,7 +37,6 @@ MOST_FOR_NOTHING = 6.0
 """Microseconds."""
 MOST_FOR_HOSTILE = 1.0
 """Seconds for a million characters."""
-ROUNDS = 25
 AVERAGE = 110
 """Characters of a clean line."""
 VALUES = 10
@@ -49,42 +48,12 @@ TOLD = 5
 
 NOTHING = {
     23: "GET /items/4711 200 3ms",
-    60: "2026-03-04 12:00:01 INFO app.orders order 4711 was sent, 3x",
-    110: "2026-03-04 12:00:01 INFO app.orders order 4711 of customer 12 was sent to Vienna by van 3 in 12 ms, 3 items, 2",
+    60: "2026-03-04 12:00:01 INFO app.orders order 4711 was sent, 3 x",
+    110: (
+        "2026-03-04 12:00:01 INFO app.orders order 4711 of customer 12 sent to Vienna by van 3 in 12 ms, 3 items, 1 now"
+    ),
 }
 """Lines by length that have nothing in them to look at any closer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """Something that is called with one input after another, within `around`."""
-
-    call: Callable[[Any], object]
-    inputs: Sequence[Any]
-    around: Callable[[], AbstractContextManager[object]] = nullcontext
-
-    def turn(self, number: int) -> float:
-        """Return the CPU microseconds for an input, over every `ROUNDS`th of them."""
-        inputs, call = self.inputs[number::ROUNDS], self.call
-        with self.around():
-            started = time.process_time()
-            for one in inputs:
-                call(one)
-            return (time.process_time() - started) / len(inputs) * 1e6
-
-
-def take_turns(variants: dict[str, Variant]) -> Rounds:
-    """Measure all variants in interleaved rounds, each over its own part of the inputs; the first time over is for nothing."""
-    names = list(variants)
-    result = Rounds("", {name: [] for name in names}, {name: len(variants[name].inputs) // ROUNDS for name in names})
-    for variant in variants.values():
-        variant.turn(0)
-    for number in range(ROUNDS):
-        gc.collect()
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
-            result.microseconds[name].append(variants[name].turn(number))
-    return result
 
 
 def comparisons() -> Iterator[report.Comparison | report.Finding]:
@@ -113,7 +82,7 @@ def usual_lines(lines: list[str]) -> list[str]:
 
 
 def redactors() -> tuple[Redactor, Redactor]:
-    """Return redaction as it is without settings, and as it is in production: with addresses of mail and ten secrets."""
+    """Return redaction as it is without settings, and as in production: with e-mail addresses and ten secrets."""
     values = [secrets.token_urlsafe(24) for _ in range(VALUES)]
     settings = RedactionSettings()
     return Redactor(settings, mask_emails=False), Redactor(settings, mask_emails=True, values=values)
@@ -137,7 +106,7 @@ def compare_lines(lines: list[str], default: Redactor, production: Redactor) -> 
     return report.Comparison(
         f"Redaction of {len(lines):,} clean lines of {length:.0f} characters on average",
         rounds,
-        {name: peers.LOGFIRE for name in rounds.microseconds if name != peers.LOGFIRE},
+        {name: peers.LOGFIRE for name in rounds.microseconds if name not in (peers.LOGFIRE, YARDSTICK)},
         tuple(
             report.Target(f"redaction of a clean line, {name}", rounds.median(name), MOST_FOR_A_LINE, "us", name)
             for name in (DEFAULT, PRODUCTION)
@@ -164,9 +133,20 @@ def compare_nothing(default: Redactor) -> report.Comparison:
     return report.Comparison(
         "Redaction of a line that has nothing in it to look at, by its length",
         rounds,
-        {f"{name}, {length}": f"{peers.LOGFIRE}, {length}" for name in (DEFAULT, *peers.QUICK) for length in NOTHING if name != peers.LOGFIRE},
+        {
+            f"{name}, {length}": f"{peers.LOGFIRE}, {length}"
+            for name in (DEFAULT, *peers.QUICK)
+            for length in NOTHING
+            if name != peers.LOGFIRE
+        },
         tuple(
-            report.Target(f"redaction of nothing, {length} characters", rounds.median(f"{DEFAULT}, {length}"), MOST_FOR_NOTHING, "us", DEFAULT)
+            report.Target(
+                f"redaction of nothing, {length} characters",
+                rounds.median(f"{DEFAULT}, {length}"),
+                MOST_FOR_NOTHING,
+                "us",
+                DEFAULT,
+            )
             for length in NOTHING
         ),
         profile,
@@ -177,7 +157,7 @@ def compare_logging(default: Redactor, production: Redactor) -> report.Compariso
     """Measure one line that is logged to a stream."""
     from benchmarks.redaction import peers
 
-    with open(os.devnull, "w", encoding="utf-8") as stream:
+    with Path(os.devnull).open("w", encoding="utf-8") as stream:
         logger, filtered = _logger("plain", stream), _logger("filtered", stream)
         peers.filter_records(filtered)
         numbers = range(500 * ROUNDS)
@@ -220,55 +200,20 @@ def compare_data(default: Redactor) -> report.Comparison:
     """Measure an error's event, as Sentry's client makes it, and the headers of a request."""
     from benchmarks.redaction import peers
 
-    headers = _headers()
-    inputs = {"an event": _event(dict(headers)), "headers": headers}
+    headers = payloads.headers()
+    inputs = {"an event": payloads.event(dict(headers)), "headers": headers}
     calls = {DEFAULT: default.redact_data, peers.LOGFIRE: peers.scrub, peers.LOGGINGREDACTOR: peers.filtered}
     rounds = take_turns(
-        {f"{name}, {what}": Variant(call, [data] * 10 * ROUNDS) for what, data in inputs.items() for name, call in calls.items()}
+        {
+            f"{name}, {what}": Variant(call, [data] * 10 * ROUNDS)
+            for what, data in inputs.items()
+            for name, call in calls.items()
+        }
     )
-    baselines = {f"{name}, {what}": f"{peers.LOGFIRE}, {what}" for name in calls for what in inputs if name != peers.LOGFIRE}
+    baselines = {
+        f"{name}, {what}": f"{peers.LOGFIRE}, {what}" for name in calls for what in inputs if name != peers.LOGFIRE
+    }
     return report.Comparison("Redaction of data", rounds, baselines, (), profile)
-
-
-def _headers() -> list[tuple[str, str]]:
-    return [
-        ("host", "shop.example.com"),
-        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:137.0) Gecko/20100101 Firefox/137.0"),
-        ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
-        ("accept-encoding", "gzip, deflate, br, zstd"),
-        ("content-type", "application/json"),
-        ("content-length", "348"),
-        ("x-request-id", secrets.token_hex(16)),
-        ("authorization", f"Bearer {secrets.token_urlsafe(32)}"),
-        ("cookie", f"theme=dark; session={secrets.token_urlsafe(32)}"),
-        ("x-forwarded-for", "203.0.113.7, 10.0.0.2"),
-    ]
-
-
-def _event(headers: dict[str, str]) -> dict[str, object]:
-    frame = {
-        "filename": "app/orders.py",
-        "abs_path": "/srv/app/orders.py",
-        "function": "send_order",
-        "lineno": 112,
-        "pre_context": ["    for item in order.items:", "        stock.take(item)"],
-        "context_line": "        van.load(item)",
-        "vars": {"order": "<Order 4711>", "count": "3", "customer": "'c-12'"},
-    }
-    crumb = {"type": "default", "category": "httplib", "level": "info", "message": "GET https://api.example.com/vans/3 200"}
-    return {
-        "event_id": secrets.token_hex(16),
-        "level": "error",
-        "platform": "python",
-        "server_name": "web-1",
-        "release": "shop@2.4.1",
-        "exception": {"values": [{"type": "KeyError", "value": "'van'", "stacktrace": {"frames": [frame] * 20}}]},
-        "breadcrumbs": {"values": [crumb] * 30},
-        "request": {"url": "https://shop.example.com/orders", "method": "POST", "headers": headers, "data": {"items": [1, 2]}},
-        "user": {"id": "12", "ip_address": "203.0.113.7"},
-        "contexts": {"runtime": {"name": "CPython", "version": "3.11.6"}, "trace": {"trace_id": secrets.token_hex(16)}},
-        "tags": {"region": "eu-central-1", "plan": "pro"},
-    }
 
 
 def compare_hostile() -> report.Finding:
@@ -291,7 +236,7 @@ def find_other_figures(lines: list[str], default: Redactor) -> report.Finding:
     figures = {
         "a stream of 5 MB, MB per second": statistics.median(_stream_rate(lines, default) for _ in range(3)),
         "constructing the redactor, ms": _milliseconds(lambda: redactors()[0]) / 2,
-        "importing the engine, ms": _import_milliseconds(),
+        "importing the feature, ms, best of 5": _import_milliseconds(),
     }
     text = tuple(f"  {name:34}{figure:9.2f}" for name, figure in figures.items())
     return report.Finding("Redaction of streams, and its beginning: medians of CPU time", text, figures, (), profile)
@@ -318,19 +263,21 @@ def _milliseconds(call: Callable[[], object]) -> float:
 
 
 def _import_milliseconds() -> float:
-    """Return what importing the engine takes in a process of its own that has the settings."""
-    program = (
-        "import time, launchkit.settings\nstarted = time.process_time()\n"
-        "import launchkit.redaction.engine\nprint(time.process_time() - started)"
-    )
-    command = [sys.executable, "-c", program]
-    return statistics.median(float(subprocess.check_output(command)) for _ in range(5)) * 1e3
+    """Return what the feature's own modules take to be imported, by the clock."""
+    command = [sys.executable, "-X", "importtime", "-c", "import launchkit.redaction.engine"]
+    return min(_import_microseconds(command) for _ in range(5)) / 1e3
+
+
+def _import_microseconds(command: list[str]) -> int:
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
+    rows = [line.removeprefix("import time:").split("|") for line in told]
+    return sum(int(own) for own, _, name in rows if name.strip().startswith("launchkit.redaction"))
 
 
 def profile(variant: str) -> str:
     """Return where the time goes: with the text that is repeated, and else with clean lines."""
     default, production = redactors()
-    texts = clean() if variant in (DEFAULT, PRODUCTION) else [variant * (100_000 // len(variant))]
+    texts = clean() if variant in (DEFAULT, PRODUCTION) else [variant * (hostile.SHORT // len(variant))]
 
     async def redact() -> None:
         redactor = production if variant == PRODUCTION else default

@@ -124,10 +124,7 @@ class LaunchKit:
         self._around_handler: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
         self._app_routes: Callable[[], Iterable[AppRoute]] = tuple
         self.redaction = redactor(settings)
-        install_in_logging(self.redaction, request_id.get)  # for good: what is logged after the stop is redacted too
-        if self.redaction is not None:
-            install_hooks(self.redaction, prints=settings.redaction.prints)
-            install_in_packages(self.redaction)
+        self._redact_for_good()
         self.timing = Timing(settings.timing, self._clock, probe_routes(settings))
         self.health = HealthMonitor(settings.health, self._clock, self._run_check, self._run_on_loop)
         self._secret_key = SecretKey(settings)
@@ -178,6 +175,15 @@ class LaunchKit:
         self._begin_process()
         self._interceptors()  # tells now what is wrong with settings that only mean something together
         _renew_after_fork(self)
+
+    def _redact_for_good(self) -> None:
+        """Redact what leaves this process for as long as the kit is there: also what is logged after the stop."""
+        ends = [install_in_logging(self.redaction, request_id.get)]
+        if self.redaction is not None:
+            ends.append(install_hooks(self.redaction, prints=self.settings.redaction.prints))
+            ends.append(install_in_packages(self.redaction))
+        for end in ends:
+            weakref.finalize(self, end).atexit = False
 
     def _begin_process(self) -> None:
         """Set what belongs to one process: threads, loops, and what runs on them."""

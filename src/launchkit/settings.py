@@ -511,7 +511,7 @@ class Settings(BaseSettings):
     timing: TimingSettings = TimingSettings()
     """Latency figures."""
     redaction: RedactionSettings = RedactionSettings()
-    """Secrets in logs."""
+    """Secrets and personal data in logs, error reports and telemetry."""
     health: HealthSettings = HealthSettings()
     """Health endpoints."""
     webhooks: WebhookSettings = WebhookSettings()

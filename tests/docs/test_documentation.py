@@ -38,8 +38,8 @@ FENCE = re.compile(
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 VARIABLE = re.compile(r"LAUNCHKIT_(?:[A-Z0-9_]|<NAME>)*[A-Z0-9]")
-COMMAND = re.compile(r"^(?:[A-Z_]+=\S* )*(?:\S*/)?launchkit ((?:check|webhooks|worker) .*)$", re.MULTILINE)
-MAKE = re.compile(r"\bmake ([a-z]+)")
+COMMAND = re.compile(r"^(?:[A-Z_]+=\S* )*(?:\S*/)?launchkit ((?:check|redact|webhooks|worker) [^>\n]*)", re.MULTILINE)
+MAKE = re.compile(r"\bmake ([a-z-]+)")
 
 
 @dataclass(frozen=True)
@@ -249,6 +249,7 @@ def test_the_pages_are_there() -> None:
         "docs/limits.md",
         "docs/edge.md",
         "docs/check.md",
+        "docs/redaction.md",
         "docs/webhooks.md",
     }
     assert sum("docs/decisions/" in name for name in names) >= 5
@@ -267,7 +268,7 @@ def test_fences_are_known(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_make_targets_exist(page: Path) -> None:
     """Every `make ...` in a shell block or in quotes is a target of the Makefile."""
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     quoted = re.findall(r"`([^`\n]+)`", page.read_text())
     shell = [block.code for block in blocks_of(page) if block.language == "sh"]
     named = {target for text in (*quoted, *shell) for target in MAKE.findall(text)}

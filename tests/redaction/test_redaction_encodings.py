@@ -47,7 +47,7 @@ def escaped(text: str, times: int) -> str:
     ],
 )
 def test_a_secret_within_an_escaped_url_is_hidden(before, after, rule, times):
-    """A whole query or address may be the value of a parameter, once or twice escaped; what is around it stays as it is."""
+    """A whole query or address may be the value of a parameter, once or twice escaped; the rest stays."""
     secret = some(24)
     start, end = before, after
     for _ in range(times):
@@ -101,7 +101,7 @@ def test_an_escaped_line_break_ends_a_secret(times):
 
 @pytest.mark.parametrize("ampersand", ["\\u0026", "\\\\u0026", "\\x26"])
 def test_an_ampersand_as_json_escapes_it_ends_a_secret(ampersand):
-    """Go and .NET write `\\u0026` in URLs within JSON."""
+    r"""Go and .NET write `\u0026` in URLs within JSON."""
     line = f'{{"url": "https://example.com/?token={some(32)}{ampersand}page=2"}}'
     hidden = REDACTOR.redact(line)
     assert "[redacted:token]" in hidden
@@ -109,7 +109,7 @@ def test_an_ampersand_as_json_escapes_it_ends_a_secret(ampersand):
 
 
 def test_an_equals_sign_as_json_escapes_it_starts_a_secret():
-    """`\\u003d` is one."""
+    r"""`\u003d` is one."""
     assert REDACTOR.redact(f'"q": "api_key\\u003d{some(24)}"') == '"q": "api_key\\u003d[redacted:api-key]"'
 
 
@@ -189,7 +189,8 @@ def test_base64_within_base64_is_hidden():
 
 
 @pytest.mark.parametrize(
-    "data", [b"\x89PNG\r\n\x1a\n" + bytes(range(256)), b"just a sentence of words in a row", b'{"page": 2, "size": 50}' * 3]
+    "data",
+    [b"\x89PNG\r\n\x1a\n" + bytes(range(256)), b"just a sentence of words in a row", b'{"page": 2, "size": 50}' * 3],
 )
 def test_base64_without_a_secret_survives(data):
     """Images, and text that holds nothing."""

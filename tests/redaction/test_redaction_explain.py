@@ -7,6 +7,7 @@ import secrets
 import string
 import sys
 import threading
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +27,12 @@ def some(length: int) -> str:
 
 
 def redactor(
-    *, key: bytes | None = None, fingerprints: bool = False, emails: bool = False, personal: str = "", **lists: tuple[str, ...]
+    *,
+    key: bytes | None = None,
+    fingerprints: bool = False,
+    emails: bool = False,
+    personal: str = "",
+    **lists: tuple[str, ...],
 ) -> Redactor:
     chosen = {personal: True} if personal else {}
     return Redactor(
@@ -60,7 +66,7 @@ def test_what_is_explained_is_what_is_hidden(line):
     text = line.replace("§", some(36))
     found = engine.explain(text)
     assert found
-    assert all(one.end <= other.start for one, other in zip(found, found[1:], strict=False))
+    assert all(one.end <= other.start for one, other in pairwise(found))
     hidden = text
     for one in reversed(found):
         hidden = hidden[: one.start] + marker(one.rule) + hidden[one.end :]
@@ -224,7 +230,7 @@ def test_values_can_be_added_while_others_redact():
             while not done.is_set():
                 assert engine.redact("GET /items 200") == "GET /items 200"
                 engine.redact(" ".join(values))
-        except Exception as error:  # noqa: BLE001  # whatever it is fails the test
+        except Exception as error:  # whatever it is fails the test
             failures.append(error)
 
     interval = sys.getswitchinterval()

@@ -44,7 +44,7 @@ from launchkit.settings import RedactionSettings
 FIRST_LOOKS = 400, 2_400
 """Characters at which all texts are tried."""
 
-SHORT, TIMES = 10_000, 4
+SHORT, TIMES = 15_000, 4
 """Characters at which the worst are tried again, and how many times longer the same text is then."""
 
 MOST_GROWTH = 9
@@ -53,7 +53,7 @@ MOST_GROWTH = 9
 SHORTEST_TIME = 0.02
 """Seconds below which times say nothing, because the machine does other things as well."""
 
-WORST = 6
+WORST = 5
 """Texts of each kind that take longest, and as many whose time grows most."""
 
 ALL_KINDS = Redactor(
@@ -129,16 +129,16 @@ def from_expression(rule: str, head: str, expression: str, flags: int = 0, befor
 # --- the rules -------------------------------------------------------------------------------------------------------
 
 SEPARATORS = (
-    "", " ", "=", ": ", ":", "='", '="', '=\\"', "=[", "=(", "=a1,", "=a1;", "=a1&", "=x;y=1; ", "='a1' ", "_", "-", ".",
-    "\n", " is ", " of ", "', '", "('", ">", " -> ", '\\"=\\"',
+    "", " ", "=", ": ", ":", "='", '="', '=\\"', "=[", "=(", "=a1,", "=a1;", "=a1&", "=x;y=1; ", "='a1' ", "_", "-",
+    ".", "\n", " is ", " of ", "', '", "('", ">", " -> ", '\\"=\\"',
 )  # fmt: skip
 MARKS = (
-    "@", "a@", "://", "://a:b@", "://a:b", "://:@", "://a@", ":", "/", "%", "%4", "%41", "%2541", "\\", "\\u0026", '\\"',
-    "&lt;", "&", "\x1b[0m", "\x1b[", "eyJ", "eyJhbGciOiJhbGci.a.", "-----", "-----BEGIN PRIVATE KEY-----", "[redacted:",
-    "[redacted:password]", "[", "((", '"', "'", "\n", " ", "\x00", "\ud800", "İ", "a", "a1", "--", "--password ", "-p ",
-    "insert into a(password) values (", "insert into a(password) values ('a'),", "('a'),", "''", "PASS ", "12 LOGIN a ",
-    "YWJjZGVmZ2hpamtsbW5vcHFy ", "YWJjZGVmZ2hpamtsbW5vcHFy", "correct horse ", "4111 1111 1111 ", "DE89 3704 ", "+49 30 ",
-    "2001:db8::", "192.0.2.",
+    "@", "a@", "://", "://a:b@", "://a:b", "://:@", "://a@", ":", "/", "%", "%4", "%41", "%2541", "\\", "\\u0026",
+    '\\"', "&lt;", "&", "\x1b[0m", "\x1b[", "eyJ", "eyJhbGciOiJhbGci.a.", "-----", "-----BEGIN PRIVATE KEY-----",
+    "[redacted:", "[redacted:password]", "[", "((", '"', "'", "\n", " ", "\x00", "\ud800", "İ", "a", "a1", "--",
+    "--password ", "-p ", "insert into a(password) values (", "insert into a(password) values ('a'),", "('a'),", "''",
+    "PASS ", "12 LOGIN a ", "YWJjZGVmZ2hpamtsbW5vcHFy ", "YWJjZGVmZ2hpamtsbW5vcHFy", "correct horse ",
+    "4111 1111 1111 ", "DE89 3704 ", "+49 30 ", "2001:db8::", "192.0.2.", "%41 \\x41 &lt; \x1b[0m key: ",
 )  # fmt: skip
 HEADS = ("", "password='", f"{RUN}token=", "insert into a(password) values ('a'),", "https://a:b@h/?code=")
 
@@ -220,14 +220,14 @@ def seconds(work: Callable[[str], object], text: str, best_of: int = 1) -> float
     return min(times)
 
 
-def grows_linearly(work: Callable[[str], object], hostile: Hostile) -> bool:
+def grows_linearly(work: Callable[[str], object], hostile: Hostile, short: int = SHORT) -> bool:
     """Tell whether a text takes about `TIMES` as long if it is that much longer; what takes next to no time does.
 
     One that seems not to is tried again: only what is always slow is slow by itself.
     """
     for tries in (1, 2, 3):
-        long = seconds(work, hostile.of(SHORT * TIMES), tries)
-        if long < SHORTEST_TIME * TIMES or long < MOST_GROWTH * seconds(work, hostile.of(SHORT), tries):
+        long = seconds(work, hostile.of(short * TIMES), tries)
+        if long < SHORTEST_TIME * TIMES or long < MOST_GROWTH * seconds(work, hostile.of(short), tries):
             return True
     return False
 
@@ -239,7 +239,7 @@ def worst(work: Callable[[str], object], texts: Iterable[Hostile]) -> list[Hosti
     looks.sort(key=lambda look: -look[0])
     growing = sorted(looks, key=lambda look: look[1] * long / short - look[0])
     for time_for_long, _, one in looks[:WORST]:
-        print(f"{time_for_long / len(one.of(long)) * 1e6:.2f} s for a megabyte: {one}")
+        print(f"{time_for_long / len(one.of(long)) * 1e6:.2f} s for a megabyte: {one}")  # noqa: T201  # to be read with -rP
     return list(dict.fromkeys(one for _, _, one in (*looks[:WORST], *growing[:WORST])))
 
 
@@ -260,7 +260,7 @@ def test_finders_of_personal_data_are_linear(name: str) -> None:
         assert grows_linearly(FINDERS[name], one), one
 
 
-@pytest.mark.parametrize("expression", [r"\w+@", r"password=.*?end", r" +\Z"])
+@pytest.mark.parametrize("expression", [r"\w+@", r"a.*?end", r"\s+x"])
 def test_an_expression_that_is_not_linear_is_noticed(expression: str) -> None:
     """The measurement itself: a repetition that begins a match, and one that runs to an end that never comes."""
     pattern = re.compile(expression)
@@ -269,4 +269,4 @@ def test_an_expression_that_is_not_linear_is_noticed(expression: str) -> None:
         for _ in pattern.finditer(text):
             pass
 
-    assert not all(grows_linearly(work, Hostile("", "", unit)) for unit in ("a", " ", "password="))
+    assert not all(grows_linearly(work, Hostile("", "", unit), 2_000) for unit in ("a", " "))

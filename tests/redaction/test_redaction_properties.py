@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import string
 from functools import cache
+from itertools import pairwise
 
 import pytest
 from benchmarks.redaction.corpus import secrets
@@ -28,14 +29,36 @@ FRAGMENTS = [
 
 PLAIN = Redactor(RedactionSettings(), mask_emails=False)
 CONTEXTS = [
-    "password={}", "password: {}\nx", '{{"api_key": "{}"}}', "{{'secret': b'{}'}}", "?access_token={}&a=1", "X-Api-Key: {}",
-    "Authorization: Bearer {}", "Cookie: sid={}; a=b", "redis://:{}@db", "https://bob:{}@example.com/", "curl -u bob:{} x",
-    "mysql -p{} shop", "deploy --client-secret {} now", "insert into t (a, password) values (1, '{}')", "PASS {}",
-    "- name: DB_PASSWORD\n  value: {}", "<password>{}</password>", "user.set_password('{}')", "%7B%22password%22%3A%22{}%22",
-    '{{\\"password\\": \\"{}\\"}}', "&quot;password&quot;: &quot;{}&quot;", "gh" "p_{}", "identified by '{}'",
-    "the password is {}", "password changed from '{}' to 'x'", "\x1b[36mpassword\x1b[0m=\x1b[35m{}\x1b[0m",
-    "https://hooks.slack.com/services/{}", "GET /reset/{}/ HTTP/1.1", "machine h login bob password {}",
-]  # fmt: skip
+    "password={}",
+    "password: {}\nx",
+    '{{"api_key": "{}"}}',
+    "{{'secret': b'{}'}}",
+    "?access_token={}&a=1",
+    "X-Api-Key: {}",
+    "Authorization: Bearer {}",
+    "Cookie: sid={}; a=b",
+    "redis://:{}@db",
+    "https://bob:{}@example.com/",
+    "curl -u bob:{} x",
+    "mysql -p{} shop",
+    "deploy --client-secret {} now",
+    "insert into t (a, password) values (1, '{}')",
+    "PASS {}",
+    "- name: DB_PASSWORD\n  value: {}",
+    "<password>{}</password>",
+    "user.set_password('{}')",
+    "%7B%22password%22%3A%22{}%22",
+    '{{\\"password\\": \\"{}\\"}}',
+    "&quot;password&quot;: &quot;{}&quot;",
+    "g" + "hp_{}",
+    "identified by '{}'",
+    "the password is {}",
+    "password changed from '{}' to 'x'",
+    "\x1b[36mpassword\x1b[0m=\x1b[35m{}\x1b[0m",
+    "https://hooks.slack.com/services/{}",
+    "GET /reset/{}/ HTTP/1.1",
+    "machine h login bob password {}",
+]
 
 texts = st.one_of(st.text(), st.lists(st.sampled_from(FRAGMENTS), max_size=16).map("".join))
 generated = st.text(string.ascii_letters + string.digits, min_size=36, max_size=60).map("a4{}7Z".format)
@@ -57,6 +80,8 @@ def lines_cut_anywhere(draw):
         start = draw(st.integers(0, len(line)))
         pieces.append(line[start : draw(st.integers(start, len(line)))] if draw(st.booleans()) else line)
     return draw(st.sampled_from(["", " ", "\n", ", ", '"'])).join(pieces)
+
+
 words = st.text(string.ascii_letters + string.digits, min_size=14, max_size=40)
 """Longer than any word of the contexts that they are put into."""
 
@@ -109,7 +134,7 @@ def test_a_stream_comes_out_as_its_lines_do(lines, cuts):
     text = "\n".join(line.replace("\r", "").replace("PRIVATE KEY", "CERTIFICATE") for line in lines)
     stream = StreamRedactor(PLAIN)
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    out = "".join(stream.feed(text[start:end]) for start, end in zip(places, places[1:], strict=False)) + stream.close()
+    out = "".join(stream.feed(text[start:end]) for start, end in pairwise(places)) + stream.close()
     assert out == "\n".join(PLAIN.redact(line) for line in text.split("\n"))
 
 

@@ -343,7 +343,20 @@ def test_forms_take_linear_time(alphabet: str):
         run = (alphabet * 60)[:60]
         for unit in (lead, f"{lead}{run[:14]}-", f"{lead}{run}/", f"{lead[-2:]}{run[:25]}!"):
             hostile = lead + unit * (size // len(unit)) + alphabet * (size // len(alphabet))
-            start = time.process_time()
-            for _ in pattern.finditer(hostile):
-                pass
-            assert time.process_time() - start < 0.1, (form.rule, unit)
+            assert is_quick(pattern, hostile), (form.rule, unit)
+
+
+def is_quick(pattern: re.Pattern[str], text: str) -> bool:
+    """Tell whether the processor reads a text in 0.1 s; other processes only ever add to that, so it may try again."""
+    for _ in range(5):
+        begun = time.process_time()
+        for _ in pattern.finditer(text):
+            pass
+        if time.process_time() - begun < 0.1:
+            return True
+    return False
+
+
+def test_an_expression_that_is_not_linear_is_noticed():
+    """The measurement itself: a repetition that begins a match reads the text again from each place."""
+    assert not is_quick(re.compile(r"\w+@"), "a" * 10_000)

@@ -256,7 +256,11 @@ def test_the_time_is_linear_in_the_length(text: str, size: int) -> None:
         streamed(pieces)
         return time.process_time() - before
 
-    assert seconds(200_000) < 20 * seconds(25_000) + 0.3
+    def grows_linearly(tries: int) -> bool:
+        short, long = (min(seconds(length) for _ in range(tries)) for length in (25_000, 200_000))
+        return long < 0.1 or long < 24 * short  # quadratic work takes 64 times as long
+
+    assert any(grows_linearly(tries) for tries in (1, 2, 4))  # other processes only ever add to a time
 
 
 def test_memory_is_bounded() -> None:

@@ -51,15 +51,16 @@ _PLACEHOLDER: Final = re.compile(rf"(?:{PLACEHOLDER.pattern})(?=[\s&;,\"'<>)\]}}
 _CREDENTIALS: Final = r"(?:[^\s\"',;\\]++|(?<==)\"[^\"\n]*\")++"
 _BARE_AUTHORIZATION: Final = re.compile(rf"{_CREDENTIALS}(?:[ \t]+{_CREDENTIALS})?(?:,[ \t]*+{_CREDENTIALS})*+")
 _BARE_COOKIE: Final = re.compile(r"[^\s;\"'\\]++(?:;[ \t]*+[^\s;\"'\\]++)*+")
+_BARE_LIST: Final = re.compile(rf"{_CREDENTIALS}(?:,[ \t]*+{_CREDENTIALS})*+")
+_LETTERS: Final = re.compile(r"[A-Za-z_. -]+")
 _BARE_VALUES: Final = {AUTHORIZATION: _BARE_AUTHORIZATION, COOKIE: _BARE_COOKIE}
-_SIGNATURE: Final = "signature"
 
 
-def assigned(text: str, name: Name) -> Spans:
-    """Return where the secrets stand that are assigned to a name, none if nothing is."""
+def assigned(text: str, name: Name) -> tuple[Spans, int]:
+    """Return where the secrets stand that are assigned to a name, and how far other names are part of the value."""
     separator = _SEPARATOR.match(text, name.end)
     if separator is None or _is_no_key(text, name, separator):
-        return []
+        return [], name.end
     return _secret_spans(text, separator, name)
 
 
@@ -78,34 +79,40 @@ def _is_no_key(text: str, name: Name, separator: re.Match[str]) -> bool:
     return text.endswith("[redacted:", 0, name.start)
 
 
-def _secret_spans(text: str, separator: re.Match[str], name: Name) -> Spans:
-    """Return where the secrets after `separator` stand."""
+def _secret_spans(text: str, separator: re.Match[str], name: Name) -> tuple[Spans, int]:
     start = _end_of_blanks(text, separator.end())
     quoted = _quoted(text, start, opens=_is_quoted(text, name))
     if quoted is not None:
         span: tuple[int, int] | None = quoted.span(quoted.lastgroup or 0)
-    elif separator["comma"]:
+    elif separator["comma"] or _PLACEHOLDER.match(text, start):
         span = None
-    elif _PLACEHOLDER.match(text, start):
-        return []
     elif text.startswith(("[", "(", "{"), start) and not text.startswith("[redacted:", start):
-        return _bracketed_spans(text, start, name) if name.kind.certain else []
+        return _bracketed_spans(text, start, name) if name.kind.certain else ([], name.end)
     else:
-        span = _bare_span(text, start, name, _BETWEEN_TAGS if separator["tag"] else None)
-    if span is None:
-        return []
+        span = _bare_span(text, start, name, separator)
+    if span is None or _is_no_value(text, name, separator, span, is_quoted=quoted is not None):
+        return [], name.end
+    spans = secret_spans(name.kind, text[span[0] : span[1]])
+    seen = span[1] if name.kind == COOKIE else name.end  # the names in a cookie header are those of cookies
+    return [(span[0] + first, span[0] + last) for first, last in spans], seen
+
+
+def _is_no_value(text: str, name: Name, separator: re.Match[str], span: tuple[int, int], *, is_quoted: bool) -> bool:
+    """Tell whether what stands after a key is its own name again, a sentence, or the next item of a list."""
     value = text[span[0] : span[1]]
-    if words_of(value) == words_of(name.text)[-len(words_of(value)) :]:
-        return []
-    if quoted is None and separator["sign"] == ":" and _is_prose(text, name, value, span):
-        return []
-    if separator["comma"] and not _is_pair(text, name, value, span[1]):
-        return []
-    return [(span[0] + first, span[0] + last) for first, last in secret_spans(name.kind, value)]
+    if len(value) <= len(name.text) and value.isascii() and _LETTERS.fullmatch(value):
+        words = words_of(value)
+        if words == words_of(name.text)[-len(words) :]:
+            return True
+    if not is_quoted and separator["sign"] == ":" and _is_prose(text, name, value, span):
+        return True
+    return bool(separator["comma"]) and not _is_pair(text, name, value, span[1])
 
 
 def _is_prose(text: str, name: Name, value: str, span: tuple[int, int]) -> bool:
     """Tell a sentence after a colon from a value: `"token": scanned`, `passwords: 12 checked`, `app.secret: sent`."""
+    if text.startswith(" = ", span[1]):
+        return True  # an annotation in source
     is_name = "." in name.text and not _is_quoted(text, name) and _NAMES.fullmatch(value) is not None
     if name.kind in _BARE_VALUES:
         return is_name and ";" not in value and not looks_random(value)
@@ -136,12 +143,16 @@ def _quoted(text: str, start: int, *, opens: bool) -> re.Match[str] | None:
     return None if not opens and _CLOSING_QUOTE.match(text, start) else _QUOTED.match(text, start)
 
 
-def _bare_span(text: str, start: int, name: Name, within: re.Pattern[str] | None) -> tuple[int, int] | None:
+def _bare_span(text: str, start: int, name: Name, separator: re.Match[str]) -> tuple[int, int] | None:
     """Return where an unquoted value stands that is not code.
 
     One that may turn out to be no secret is first looked at in a piece, because keys in its inside come up again.
     """
-    pattern = within or _BARE_VALUES.get(name.kind, _BARE_AUTHORIZATION if name.kind.rule == _SIGNATURE else _BARE)
+    pattern = _BETWEEN_TAGS if separator["tag"] else _BARE_VALUES.get(name.kind, _BARE)
+    if name.kind.rule == "signature" and separator["sign"] == ":":
+        pattern = _BARE_LIST
+    if name.kind == AUTHORIZATION and MARKER.match(text, start):
+        return None
     limit = len(text) if name.kind.certain else start + LONGEST_UNCERTAIN + 2
     bare = pattern.match(text, start, limit)
     if bare is not None and bare.end() >= limit - 1 and limit < len(text):
@@ -149,20 +160,19 @@ def _bare_span(text: str, start: int, name: Name, within: re.Pattern[str] | None
     return None if bare is None or is_code(name.text, bare[0]) else bare.span()
 
 
-def _bracketed_spans(text: str, start: int, name: Name) -> Spans:
+def _bracketed_spans(text: str, start: int, name: Name) -> tuple[Spans, int]:
     depth = 0
-    end = len(text)
+    end = seen = len(text)
     for bracket in _BRACKET.finditer(text, start):
         depth += 1 if bracket[0] in "[({" else -1
         if depth == 0:
-            end = bracket.end()
+            end, seen = bracket.end(), name.end
             break
     inside = text[start + 1 : end - 1].strip()
-    return (
-        [(start, end)]
-        if _HELD.search(inside)
+    is_secret = (
+        _HELD.search(inside) is not None
         and not inside.isdecimal()
         and not is_code(name.text, inside)
         and not stands_for_secret(inside)
-        else []
     )
+    return ([(start, end)] if is_secret else []), seen

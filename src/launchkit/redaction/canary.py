@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _ACCESS_LOGGER: Final = "uvicorn.access"
 _NOT_AT_WORK: Final = "redaction is not at work there"
-_OWN_WAY: Final = "its class or itself replaces callHandlers, which redaction wraps"
+_OWN_WAY: Final = "its class or itself replaces handle or callHandlers, which redaction wraps"
 
 
 class Leak(NamedTuple):
@@ -159,6 +159,9 @@ def _of_logger(logger: logging.Logger, handlers: list[logging.Handler], canary: 
     """Yield what reaches the handlers of a logger, and what they make of it."""
     channel = f"logger {logger.name!r}"
     is_own_way = type(logger).callHandlers is not logging.Logger.callHandlers
+    if type(logger).handle is not logging.Logger.handle:  # may know other ways out, so not to be tried
+        yield Output(channel, canary.text, _OWN_WAY)
+        return
     if not vars(logger).keys().isdisjoint(("callHandlers", "handle")):  # bound to the logger, so not to be tried
         yield Output(channel, canary.text, _OWN_WAY)
         return

@@ -8,7 +8,7 @@ from typing import Final
 
 from launchkit.redaction.found import Found
 from launchkit.redaction.keys import Kind
-from launchkit.redaction.shapes import Shape, is_no_word, is_value, shape
+from launchkit.redaction.shapes import Shape, is_argument, is_no_word, is_value, shape
 from launchkit.redaction.values import secret_spans
 
 _FLAG: Final = re.compile(
@@ -16,6 +16,8 @@ _FLAG: Final = re.compile(
     (?:\\{0,3}"(?P<double>[^"\\\n]++)|\\{0,3}'(?P<single>[^'\\\n]++)|(?P<bare>(?![-"'\\])[^\s"'\\,\]]++))""",
     re.VERBOSE,
 )
+_NO_VALUE: Final = re.compile(r"-.*|[A-Z_]+\]?", re.DOTALL)
+"""What follows a flag that takes no value, or stands for one in a help text."""
 _ARGUMENT: Final = (
     r"(?:\\?\"(?P<secret_double>[^\"\\\n]{1,200}+)|'(?P<secret_single>[^'\n]{1,200}+)"
     r"|(?P<secret>(?![-\"'\\])[^\s\"'\\]{1,200}+))"
@@ -28,7 +30,7 @@ def find_flags(text: str, kind_of: Callable[[str], Kind | None]) -> Iterator[Fou
     for match in _FLAG.finditer(text):
         kind = kind_of(match["name"])
         group = match.lastgroup or "bare"
-        if kind is None or match["name"].startswith("no-") or match[group].startswith("-"):
+        if kind is None or match["name"].startswith("no-") or _NO_VALUE.fullmatch(match[group]):
             continue
         if kind.certain and not (is_value if match[0].startswith("--") else is_no_word)(match[group]):
             continue
@@ -38,7 +40,7 @@ def find_flags(text: str, kind_of: Callable[[str], Kind | None]) -> Iterator[Fou
 
 
 def _password(words: str, expression: str, reason: str) -> Shape:
-    return shape("password", words, expression, reason, is_value)
+    return shape("password", words, expression, reason, is_argument)
 
 
 SHAPES: Final[tuple[Shape, ...]] = (
@@ -113,7 +115,7 @@ SHAPES: Final[tuple[Shape, ...]] = (
     _password(
         "pass auth",
         r"(?m:(?:^|[>:'\"] ?['\"]?)(?:PASS |AUTH (?:PLAIN |LOGIN )|AUTH\" (?:\"\w{1,40}\" )?\"|AUTH (?:[\w.-]{1,40} )?)"
-        r"(?P<secret>[^\s\"'\\/]{4,200}+)(?=[\"']?(?:\\r|\\n|[\"']|\r?$)))",
+        r"(?P<secret>[^\s\"'\\/:.]{4,200}+)(?=[\"']?(?:\\r|\\n|[\"']|\r?$)))",
         "password in a dialog with a server",
     ),
     _password(

@@ -77,7 +77,7 @@ SHAPES: Final[tuple[Shape, ...]] = (
         "login",
         r"\blogin[ \t]+\S{1,100}\s{1,8}password[ \t]+(?P<secret>\S{1,200})",
         "password in a netrc line",
-        is_value,
+        is_no_word,
     ),
     shape(
         "password",

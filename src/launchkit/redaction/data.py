@@ -37,6 +37,7 @@ DEEPEST: Final = 32
 
 _UNREADABLE: Final = marker("unreadable")
 _SMALLEST_NUMBER: Final = 1000
+_SMALLEST_CODE: Final = 100
 _PAIR: Final = 2
 
 _Shape = Literal["constant", "plain", "number", "text", "bytes", "url", "mapping", "sequence", "fields", "object"]
@@ -141,7 +142,8 @@ class DataRedactor:
 
     def _looked_into(self, value: object, shape: _Shape, depth: int, kind: Kind | None) -> object:
         if shape == "number":
-            is_long = abs(cast("float", value)) >= _SMALLEST_NUMBER
+            smallest = _SMALLEST_CODE if kind is not None and kind.rule == "otp" else _SMALLEST_NUMBER
+            is_long = abs(cast("float", value)) >= smallest
             return marker(kind.rule) if kind is not None and kind.certain and is_long else value
         if shape in ("plain", "object"):
             return self._object(value, kind)
@@ -172,7 +174,8 @@ class DataRedactor:
         after = [(self._visit(key, depth), self._visit(value, depth, self._kind(key))) for key, value in before]
         if all(new[0] is old[0] and new[1] is old[1] for new, old in zip(after, before, strict=True)):
             return mapping if type(mapping) in _BUILT_IN else self._object(mapping)
-        return OrderedDict(after) if type(mapping) is OrderedDict else dict(after)
+        kept = _distinct(after)
+        return OrderedDict(kept) if type(mapping) is OrderedDict else kept
 
     def _sequence(self, sequence: Iterable[object], depth: int, kind: Kind | None) -> object:
         """Redact each item. What a list under a doubtful key holds is doubtful itself: a parsed form has lists."""
@@ -223,11 +226,21 @@ def _shape_of(form: type) -> _Shape:
         return "plain"
     if form is int or form is float:
         return "number"
+    if hasattr(form, "headers"):  # a request of Starlette's, which is a mapping of its scope as well
+        return "object"
     for shape, classes in _SHAPES:
         if issubclass(form, classes):
             return shape
     has_fields = any(hasattr(form, mark) for mark in _FIELDS) and not hasattr(form, "__mapper__")
     return "fields" if has_fields else "object"
+
+
+def _distinct(pairs: Iterable[tuple[object, object]]) -> dict[object, object]:
+    """Return a dictionary of pairs, with a number behind names that redaction has made the same."""
+    kept: dict[object, object] = {}
+    for name, value in pairs:
+        kept[f"{name} {len(kept) + 1}" if name in kept else name] = value
+    return kept
 
 
 def _names(sequence: object) -> tuple[object, ...]:

@@ -11,7 +11,7 @@ import base64
 import html
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from launchkit.redaction.found import Finder, Found
@@ -19,13 +19,11 @@ from launchkit.redaction.found import Finder, Found
 DEEPEST: Final = 3
 """How many encodings within one another are undone."""
 
-_PERCENT: Final = re.compile(r"%[2-7][0-9A-Fa-f]")
-_ESCAPE: Final = re.compile(r"\\{1,8}(?:u00[2-7][0-9A-Fa-f]|x[2-7][0-9A-Fa-f]|[/nrt\"'])")
-_ENTITY: Final = re.compile(
-    r"&(?:quot|amp|apos|lt|gt|#(?:3[4-9]|[4-9]\d|1[01]\d|12[0-6])|#x[2-7][0-9A-Fa-f]);", re.IGNORECASE
-)
+_PERCENT: Final = r"%[2-7][0-9A-Fa-f]"
+_ESCAPE: Final = r"\\{1,8}(?:u00[2-7][0-9A-Fa-f]|x[2-7][0-9A-Fa-f]|[/nrt\"'])"
+_ENTITY: Final = r"&(?:quot|amp|apos|lt|gt|#(?:3[4-9]|[4-9]\d|1[01]\d|12[0-6])|#x[2-7][0-9A-Fa-f]);"
 
-_COLOUR: Final = re.compile(r"\x1b\[[0-9;]{0,16}m")
+_COLOUR: Final = r"\x1b\[[0-9;]{0,16}m"
 _BASE64_TEXT: Final = re.compile(r"(?<![A-Za-z0-9+/_.-])[A-Za-z0-9+/_-]{20,}+={0,2}(?![A-Za-z0-9])")
 _PRINTABLE: Final = re.compile(r"[\t\n\r -~]+")
 _STANDARD_ALPHABET: Final = str.maketrans("-_", "+/")
@@ -40,28 +38,25 @@ def _unescape(unit: str) -> str:
     return _LETTERS[unit[-1]] if unit[-2] == "\\" else chr(int(unit[-2:], 16))
 
 
-_ENCODINGS: Final[tuple[tuple[str, re.Pattern[str], Callable[[str], str]], ...]] = (
-    ("%", _PERCENT, lambda unit: chr(int(unit[1:], 16))),
-    ("\\", _ESCAPE, _unescape),
-    ("&", _ENTITY, html.unescape),
-    ("\x1b", _COLOUR, lambda _: " "),
-)
-"""A character that is in every encoded text, what one encoded character looks like, and what it stands for."""
+_UNIT: Final = re.compile(f"{_PERCENT}|{_ESCAPE}|{_ENTITY}|{_COLOUR}")
+
+
+def _decoded_unit(unit: str) -> str:
+    """Return the character that an encoded one stands for."""
+    if unit[0] == "%":
+        return chr(int(unit[1:], 16))
+    if unit[0] == "&":
+        return html.unescape(unit)
+    return " " if unit[0] == "\x1b" else _unescape(unit)
 
 
 def find_encoded(text: str, find: Finder) -> Iterator[Found]:
-    """Find what `find` finds in the decoded forms of a text; positions are those in the text."""
-    for mark, unit, decode in _ENCODINGS:
-        if mark in text:
-            yield from _find_in_view(text, unit, decode, find)
-
-
-def _find_in_view(text: str, unit: re.Pattern[str], decode: Callable[[str], str], find: Finder) -> Iterator[Found]:
+    """Find what `find` finds in the decoded form of a text; positions are those in the text."""
     pieces: list[str] = []
     starts, origins = [0], [0]
     length = copied = 0
-    for match in unit.finditer(text):
-        pieces += (text[copied : match.start()], decode(match[0]))
+    for match in _UNIT.finditer(text):
+        pieces += (text[copied : match.start()], _decoded_unit(match[0]))
         length += match.start() - copied
         copied = match.end()
         starts += (length, length + 1)

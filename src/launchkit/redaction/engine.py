@@ -14,7 +14,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -27,7 +27,7 @@ from launchkit.redaction.encodings import DEEPEST, find_encoded, find_in_base64,
 from launchkit.redaction.exact import ExactValues
 from launchkit.redaction.found import MARKER, Found, marker
 from launchkit.redaction.key_words import STEMS
-from launchkit.redaction.keys import KeyNames
+from launchkit.redaction.keys import KeyNames, Kind
 from launchkit.redaction.mentions import mentioned
 from launchkit.redaction.names import names_in
 from launchkit.redaction.personal import FINDERS
@@ -36,10 +36,12 @@ from launchkit.redaction.statements import find_inserted
 from launchkit.redaction.stream import StreamRedactor
 from launchkit.redaction.tokens import SHORTEST_RUN, token_finder
 from launchkit.redaction.userinfo import find_userinfo
+from launchkit.redaction.values import secret_spans
 from launchkit.settings import RedactionSettings
 
 _MOST_ROUNDS: Final = 5
 _FINGERPRINT_LENGTH: Final = 8
+_UNREADABLE: Final = marker("unreadable")
 _BLANK: Final = ord(" ")
 
 
@@ -65,7 +67,7 @@ _MARKED_SHAPES: Final = tuple((mark, one) for one in _SHAPES for mark in one.mar
 def _matches(pattern: re.Pattern[str], text: str) -> Iterator[Found]:
     for match in pattern.finditer(text):
         if match[0]:
-            yield Found(*match.span(), "pattern", f"matches {pattern.pattern!r}")
+            yield Found(*match.span(), "pattern", "matches one of the app's patterns")
 
 
 class _Seen(NamedTuple):
@@ -124,14 +126,17 @@ class Redactor:
 
     def explain(self, text: str) -> list[Found]:
         """Return what `redact` would hide, in order; positions are those in `text`."""
-        return self._found(text, self._look(text))
+        return [one._replace(reason=self.redact(one.reason)) for one in self._found(text, self._look(text))]
 
     def redact_data(self, value: object) -> object:
         """Return `value` without secrets, and itself if it holds none.
 
         Nothing is changed in place: what holds a secret is copied on the way to it.
         """
-        return DataRedactor(self.redact, self._keys.kind, self._is_allowed).visit(value)
+        try:
+            return DataRedactor(self.redact, self.kind, self._is_allowed, self._masked).visit(value)
+        except RecursionError:  # at the very end of the stack
+            return _UNREADABLE
 
     def stream(self) -> StreamRedactor:
         """Return what redacts a text that comes in pieces."""
@@ -165,7 +170,7 @@ class Redactor:
         if not found:
             return found
         merged = _merged(found)
-        return list(_outside(merged, text)) if "[redacted:" in text else merged
+        return _merged(list(_outside(merged, text))) if "[redacted:" in text else merged
 
     def _find(self, text: str, seen: _Seen, depth: int) -> Iterator[Found]:
         yield from self._values.find(text)
@@ -199,7 +204,7 @@ class Redactor:
         hidden = 0
         for name in names_in(text, lowered, words, self.kind):
             if name.start >= hidden:
-                spans, reason = assigned(text, name), f"value of the key {name.text!r}"
+                (spans, hidden), reason = assigned(text, name), f"value of the key {name.text!r}"
                 if not spans:
                     spans, reason = mentioned(text, name), f"beside the name {name.text!r}"
                 for start, end in spans:
@@ -233,6 +238,9 @@ class Redactor:
             copied = one.end
         return "".join((*pieces, text[copied:]))
 
+    def _masked(self, kind: Kind, value: str) -> str:
+        return self._hidden(value, [Found(start, end, kind.rule, "") for start, end in secret_spans(kind, value)])
+
     def _fingerprint(self, secret: str) -> str:
         if self._fingerprint_key is None:
             return ""
@@ -255,10 +263,12 @@ def _merged(found: list[Found]) -> list[Found]:
 
 
 def _outside(found: Iterable[Found], text: str) -> Iterator[Found]:
-    """Leave markers alone: what is found in one, or reaches into one, is nothing."""
+    """Leave markers alone: what is found in one is nothing, and what reaches into one takes it in."""
     markers = [match.span() for match in MARKER.finditer(text)]
-    ends = [end for _, end in markers]
+    starts, ends = [start for start, _ in markers], [end for _, end in markers]
     for one in found:
-        following = bisect_right(ends, one.start)
-        if following == len(markers) or markers[following][0] >= one.end:
+        first, last = bisect_right(ends, one.start), bisect_left(starts, one.end) - 1
+        if first > last:
             yield one
+        elif one.start < starts[first] or one.end > ends[last]:
+            yield one._replace(start=min(one.start, starts[first]), end=max(one.end, ends[last]))

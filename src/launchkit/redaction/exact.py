@@ -16,6 +16,7 @@ lines of a log, are behind one look for something of their kind.
 from __future__ import annotations
 
 import base64
+import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -82,15 +83,34 @@ class _Spelling:
             yield Found(start, end, self.rule, _REASON)
 
 
+_GRAM: Final = 8
+_MANY: Final = 200
+"""Spellings that are looked for one by one."""
+
+
+class _Lock:
+    """One for all, and a new one after a fork: the thread that held it may not have come along."""
+
+    now = threading.Lock()
+
+    @classmethod
+    def renew(cls) -> None:
+        """Forget the thread that holds it."""
+        cls.now = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_Lock.renew)
+
+
 class ExactValues:
     """Known secrets. Safe for threads: what comes while others read takes the place of what they read from."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._values: set[str] = set()
-        self._spellings: tuple[_Spelling, ...] = ()
-        self._needles: tuple[str, ...] = ()
-        self._random_needles: tuple[str, ...] = ()
+        self._spellings: list[_Spelling] = []
+        self._needles: list[str] = []
+        self._random_needles: list[str] = []
+        self._grams: set[str] = set()
 
     def add(self, value: str, rule: str) -> bool:
         """Hide a value from now on, and each line of one that has several, like a key in PEM.
@@ -106,29 +126,37 @@ class ExactValues:
         value = value.strip()
         if not _can_be_hidden(value):
             return False
-        with self._lock:
+        with _Lock.now:
             if value not in self._values:
                 self._values.add(value)
                 self._take_up(_spellings(value, rule))
         return True
 
     def _take_up(self, spellings: Iterable[_Spelling]) -> None:
-        self._spellings += tuple(spellings)
-        needles = dict.fromkeys(spelling.needle for spelling in self._spellings)
-        self._random_needles = tuple(needle for needle in needles if _RANDOM.search(needle))
-        self._needles = tuple(needle for needle in needles if not _RANDOM.search(needle))
+        for spelling in spellings:
+            needle = spelling.needle
+            if len(needle) >= _GRAM:
+                self._grams.add(needle[:_GRAM])
+            if len(self._spellings) < _MANY or len(needle) < _GRAM:
+                needles = self._random_needles if _RANDOM.search(needle) else self._needles
+                if needle not in needles:
+                    needles.append(needle)
+            self._spellings.append(spelling)
 
     def may_be_in(self, text: str) -> bool:
         """Tell quickly whether `find` may find anything."""
         for needle in self._needles:  # here and below: any() with a generator takes twice as long
             if needle in text:
                 return True
-        if not self._random_needles or _RANDOM.search(text) is None:
-            return False
-        for needle in self._random_needles:  # noqa: SIM110  # see above
-            if needle in text:
-                return True
-        return False
+        if self._random_needles and _RANDOM.search(text):
+            for needle in self._random_needles:
+                if needle in text:
+                    return True
+        return len(self._spellings) > _MANY and self._has_gram(text)
+
+    def _has_gram(self, text: str) -> bool:
+        """Look each piece of the text up: with many values that takes less time than looking for each of them."""
+        return not self._grams.isdisjoint([text[start : start + _GRAM] for start in range(len(text) - _GRAM + 1)])
 
     def find(self, text: str) -> list[Found]:
         """Find every value in the text, in order; those that overlap are one, under the rule of the first."""
@@ -186,8 +214,8 @@ def _any_escape(character: str) -> str:
     ]
     shown = [rf"\\{{0,8}}{re.escape(character)}", *_NAMED.get(character, ())]
     if code in codepoint2name:
-        shown.append(f"&{codepoint2name[code]};")
-    return f"(?:{'|'.join(shown)}|(?i:{'|'.join(coded)}))"
+        shown.insert(0, f"&{codepoint2name[code]};")  # before `&`, with which it begins
+    return f"(?:(?i:{'|'.join(coded)})|{'|'.join(shown)})"
 
 
 _NAMED: Final[Mapping[str, tuple[str, ...]]] = {

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 MARKER: Final = re.compile(r"\[redacted:[a-z0-9-]+(?::[0-9a-f]{8})?\]")
 """What has taken the place of a secret: the rule's id, and a fingerprint where the app wants one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A secret in a text: the characters from `start` to before `end`."""
 
     start: int

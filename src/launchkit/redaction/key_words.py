@@ -15,7 +15,20 @@ def _pairs(text: str, rule: str) -> dict[tuple[str, ...], str]:
 
 
 SECRET_WORDS: Final = {
-    **dict.fromkeys(("password", "passwords", "passwd", "passphrase", "passcode", "pwd", "passwort"), "password"),
+    **dict.fromkeys(
+        (
+            "password",
+            "passwords",
+            "passwd",
+            "passphrase",
+            "passcode",
+            "pwd",
+            "passwort",
+            "senha",
+            "wachtwoord",
+        ),
+        "password",
+    ),
     **dict.fromkeys(("secret", "secrets", "pepper", "mnemonic"), "secret"),
     **dict.fromkeys(("credential", "credentials", "creds"), "credentials"),
     **dict.fromkeys(("apikey", "apikeys", "authkey", "appkey"), "api-key"),
@@ -91,7 +104,7 @@ WEAK_WORDS: Final = {
     },
     **dict.fromkeys(("sid", "sessid", "sessionid", "phpsessid", "jsessionid"), "session"),
     **dict.fromkeys(("sig", "signature"), "signature"),
-    **dict.fromkeys(("pat", "bearer", "assertion"), "token"),
+    **dict.fromkeys(("pat", "assertion"), "token"),
     **dict.fromkeys(("keys", "dsn", "nonce", "verifier"), "key"),
 }
 """Words that make a key secret which ends with them, if the value looks random as well."""

@@ -107,7 +107,7 @@ def _by_words(words: tuple[str, ...]) -> Kind | None:
     for compound, rule in words_for.SECRET_COMPOUNDS.items():
         if last.endswith(compound):
             return Kind(rule)
-    if len(words) > 1 and last in words_for.QUALIFIED_WORDS:
+    if (len(words) > 1 or last == "pin") and last in words_for.QUALIFIED_WORDS:
         return Kind(words_for.QUALIFIED_WORDS[last])
     return Kind(words_for.WEAK_WORDS[last], certain=False) if last in words_for.WEAK_WORDS else None
 

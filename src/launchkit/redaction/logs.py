@@ -29,6 +29,7 @@ from typing import Final
 from launchkit.redaction.attributes import Wrapping
 from launchkit.redaction.engine import Redactor
 from launchkit.redaction.exceptions import HIDDEN, redact_exc_info
+from launchkit.redaction.found import marker
 from launchkit.redaction.processors import redact_event
 
 CallHandlers = Callable[[logging.Logger, logging.LogRecord], None]
@@ -120,19 +121,11 @@ def _redacted_message(redactor: Redactor, message: object) -> object:
 
 
 def _redacted_by_name(redactor: Redactor, arguments: Mapping[str, object]) -> Mapping[str, object]:
-    """Return named arguments without secrets; gunicorn's stay of their class, which gives a dash for what they lack."""
+    """Return named arguments without secrets."""
     redacted = redactor.redact_data(arguments)
     if redacted is arguments or not isinstance(redacted, dict):
         return redacted if isinstance(redacted, Mapping) else {}
-    if (
-        not isinstance(arguments, dict)
-        or type(arguments).update is not dict.update
-        or isinstance(redacted, type(arguments))
-    ):
-        return redacted
-    clone = copy.copy(arguments)
-    clone.update(redacted)
-    return clone
+    return _with(arguments, redacted) if redacted.keys() == arguments.keys() else redacted
 
 
 def _is_clean(redactor: Redactor, record: logging.LogRecord, arguments: tuple[object, ...]) -> bool:
@@ -167,11 +160,32 @@ def _redact_whole(redactor: Redactor, record: logging.LogRecord) -> None:
 
 
 def _replace_message(record: logging.LogRecord, message: str) -> None:
-    """Make `message` the whole message. Named arguments stay, for formatters of access logs that read them."""
+    """Make `message` the whole message. Named arguments stay, for formatters of access logs that read them.
+
+    An argument that the message showed, and does not show any more, is a secret by what stands around it.
+    """
     if isinstance(record.args, Mapping):
+        record.args = _unshown(record.args, _formatted(record) or "", message)
         record.msg = message.replace("%", "%%")
     else:
         record.msg, record.args = message, ()
+
+
+def _unshown(arguments: Mapping[str, object], whole: str, message: str) -> Mapping[str, object]:
+    """Hide the named arguments that `whole` shows and `message` does not."""
+    secret = [
+        name for name, value in arguments.items() if isinstance(value, str) and value in whole and value not in message
+    ]
+    return _with(arguments, dict.fromkeys(secret, marker("argument"))) if secret else arguments
+
+
+def _with(arguments: Mapping[str, object], changed: Mapping[str, object]) -> Mapping[str, object]:
+    """Return a copy with other values; gunicorn's stays of its class, which gives a dash for names that it lacks."""
+    if not isinstance(arguments, dict) or type(arguments).update is not dict.update:
+        return {**arguments, **changed}
+    clone = copy.copy(arguments)
+    clone.update(changed)
+    return clone
 
 
 def _redact_exception(redactor: Redactor, record: logging.LogRecord) -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from launchkit.redaction.key_words import SECRET_ENDINGS
 from launchkit.redaction.keys import LONGEST_KEY, Kind
@@ -20,8 +19,7 @@ _WORD_BEFORE: Final = re.compile(r"""(?:^|(?<=[\s"'(\[{,;]))([A-Za-z]{2,16}) \Z"
 _LONGEST_WORD: Final = 18
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(NamedTuple):
     """A secret name in a text, from `start` to before `end`."""
 
     text: str

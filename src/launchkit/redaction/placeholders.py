@@ -10,7 +10,7 @@ from launchkit.redaction.found import MARKER
 NO_SECRETS: Final = frozenset(
     word
     for line in (
-        "none null nil undefined true false yes no ok on off n/a default unknown optional any anonymous disabled",
+        "await none null nil undefined true false yes no ok on off n/a default unknown optional any anonymous disabled",
         "enabled required requires missing invalid incorrect wrong expired must should is was has not empty set unset",
         "changed updated failed failure error rejected accepted ignored revoked rotated reset confirmed verified sent",
         "created deleted found provided given supplied requested valid matches mismatch success successful succeeded",
@@ -28,30 +28,30 @@ PLACEHOLDER: Final = re.compile(
     r"\*++\w{0,4}|\.{3}|\w{0,4}\.\.\.|[xX]{3,}+|[-_.?•#…]++|<[^<>]*+>"
     r"|\[[A-Za-z]++(?:[ ][A-Za-z]++)*+\]|\([a-z]++(?:[ ][a-z]++)*+\)"
     # variables of shells, templates, formats, configuration languages, statements
-    r"|\$[A-Za-z_]\w*+|\$\d+|\$\{[^{}]*+\}|\$\([^()]*+\)|\$?\{\{[^{}]*+\}\}|\{++(?:[a-z_]++|[A-Z_]++)?(?:[.!:]\w++)*+\}++"
+    r"|\$(?:[A-Z][A-Z0-9_]*+|[a-z_]++|\d+)|\$\{[^{}]*+\}|\$\([^()]*+\)|\$?\{\{[^{}]*+\}\}|\{++(?:[a-z_]++|[A-Z_]++)?(?:[.!:]\w++)*+\}++"
     r"|\{[A-Za-z_]\w*+(?:\.\w++|\[[^\[\]{}]*+\]|\([^(){}]*+\))++(?:![rsa])?(?::[^{}]*+)?\}"
-    r"|%(?:\(\w*\))?[-0-9.]*[sdrif]|%[A-Z_]++%|:\w++|!\w++(?:[ ]\w++)?|[A-Z]++(?:_[A-Z]++)++"
+    r"|%(?:\(\w*\))?[-0-9.]*[sdrif]|%[A-Z_]++%|:[a-z_]++"
+    r"|!(?:Ref|Sub|GetAtt|ImportValue|vault|secret|env|ENV)(?:[ ]\w++)?"
     # references to where the secret is kept
     r"|(?:env|file|vault|ssm|op|secret|secretref|arn|kms|doppler|keychain):[\w/.#:@-]*+|@Microsoft\.KeyVault\(.*|ENC\[.*"
     # types, schemas, durations and sizes, and what examples say
     r"|SecretStr\((?:'\**+'\))?|(?=[\w.\[\],() ]*+\|[ ])[\w.\[\],() |]++|(?:Optional|Union|List|Dict|Type)\[.*"
     r"|\"(?:type|title|description|anyOf|scopes|tokenUrl|format|default|minLength|maxLength|\$ref)\":.*"
-    r"|\d{1,6}+(?:\.\d++)?(?:[nuµm]?s|min|[mhd]|[kKMG]?B|%)"
-    r"|(?:your|my|the|insert|enter|replace|change|example|sample|dummy)(?:[-_ ][a-z]++){1,6}"
+    r"|\d{1,5}+(?:\.\d++)?(?:[nuµm]?s|min|[mhd]|[kKMG]?B|%)"
+    r"|(?:your|my|the|insert|enter|replace|change|example|sample|dummy)(?:[-_ ][a-z]+){0,4}"
+    r"[-_ ](?:password|passwd|secret|token|key|here|me|this|value|credentials?)"
 )
 """What stands for a secret and is none: `***`, `<token>`, `${TOKEN}`, `{token}`, `%s`, `[FILTERED]`."""
 
 _CODE: Final = re.compile(
     r"(?:self|cls|os|settings|config|request|form|data|args|kwargs|params|payload|body|env|environ|process|secrets|user|item"
     r"|obj|options|credentials|app|kit|req|res|this|ctx|context|values|result|response|session|headers|cookies)[.\[(].*"
-    r"|(?:dict|list|tuple|set|type|str|getenv|getpass|input|len|bool|int|open|hash|next|get|[Ff]ield|[Mm]apped|Column)[(\[].*"
-    r"|[A-Z][a-z]++\[.*|[A-Za-z_]\w*+\(\w++=.*|[a-z]++(?:_[a-z0-9]++)++[(\[].*|[A-Za-z_][a-z]*+(?:[A-Z_.][a-z]++)+[(\[].*"
-    r"|[A-Za-z_]\w*+(?:\.\w++)++[(\[].*|[A-Za-z_][\w.]*+\)[.,)\]].*",
+    r"|[A-Za-z_][\w.]*+[(\[].*|[A-Za-z_][\w.]*+\)[.,)\]].*|[A-Z]++(?:_[A-Z]++)++",
     re.DOTALL,
 )
 """An expression in a line of source, as tracebacks show it: `os.environ[`, `get_token(`."""
 
-_WORD: Final = r"(?:(?:[a-z]+|[A-Z]+|[A-Z][a-z]+)\d{0,3}|\d{1,8})"
+_WORD: Final = r"(?:(?:[a-z]+|[A-Z]+|[A-Z][a-z]+)\d{0,3}|\d{1,20})"
 _ORDINARY: Final = re.compile(
     rf"_{{0,2}}{_WORD}(?:[-_.:/,|]{_WORD})+[.:,;]*"
     r"|[a-z]+(?:-[a-z0-9]{1,10})*-[a-z0-9]{4,10}|[a-z]+(?:-[a-z]+)*/[a-z0-9.-]+"
@@ -64,6 +64,7 @@ _ORDINARY: Final = re.compile(
 _NAME: Final = re.compile(r"[A-Za-z_]+(?:[._][A-Za-z_]+)+")
 _SOMETHING: Final = re.compile(r"\w")
 _LONGEST_EXPRESSION: Final = 200
+_LONG_NAME: Final = 20
 
 
 def is_placeholder(value: str) -> bool:
@@ -90,4 +91,7 @@ def is_code(key: str, value: str) -> bool:
     if value.lstrip("_") == key.rpartition(".")[2].lstrip("_") or _CODE.fullmatch(value) is not None:
         return True
     last_word = re.split("[._-]", key)[-1].lower()
-    return value.lower().endswith(last_word) and (_NAME.fullmatch(value) is not None or value.isalpha())
+    return value.lower().endswith(last_word) and (
+        _NAME.fullmatch(value) is not None
+        or (value.isalpha() and value[0].isupper() and not value.isupper() and len(value) > _LONG_NAME)
+    )

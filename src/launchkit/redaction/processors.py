@@ -82,10 +82,19 @@ def loguru_patcher(redactor: Redactor) -> Callable[[Record], None]:
             kind, value, traceback = stand_in(redactor, exception)
             record["exception"] = exception._replace(type=kind, value=value, traceback=traceback)
         try:
-            record["message"] = redactor.redact(record["message"])
-            record["extra"] = cast("dict[str, object]", redactor.redact_data(record["extra"]))
+            extra = cast("dict[str, object]", redactor.redact_data(record["extra"]))
+            record["message"] = redactor.redact(_without(record["message"], record["extra"], extra))
+            record["extra"] = extra
         except Exception:  # noqa: BLE001  # logging must not fail; what is unknown is not shown
             record["message"] = HIDDEN
             record["extra"] = dict.fromkeys(record["extra"], HIDDEN)
 
     return patch
+
+
+def _without(message: str, before: Mapping[str, object], after: Mapping[str, object]) -> str:
+    """Return a message without the values that are secret by the names of its arguments, which are in it already."""
+    for value, hidden in zip(before.values(), after.values(), strict=False):
+        if hidden is not value and isinstance(value, str) and value:
+            message = message.replace(value, str(hidden))
+    return message

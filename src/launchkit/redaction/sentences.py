@@ -6,6 +6,13 @@ from typing import Final
 
 from launchkit.redaction.shapes import Shape, is_no_word, is_value, shape
 
+_KINDS_OF_CODE: Final = (
+    "verification Verification login Login security Security one-time One-time access Access SMS sms 2FA MFA auth "
+    "authentication authorization confirmation Confirmation your Your recovery Recovery backup Backup sign-in Sign-in"
+)
+_CODE: Final = "|".join(f"{kind} {code}" for kind in _KINDS_OF_CODE.split() for code in ("code", "Code"))
+"""Alternatives that begin with letters, for which the text is searched quickly."""
+
 SHAPES: Final[tuple[Shape, ...]] = (
     shape(
         "password",
@@ -16,8 +23,8 @@ SHAPES: Final[tuple[Shape, ...]] = (
     ),
     shape(
         "otp",
-        "code otp pin passcode",
-        r"(?:[Cc]ode|OTP|otp|PIN|pin) (?:(?:is|was)[ :]? ?|: ?)?(?P<secret>\d{3}[ -]?\d{3}|\d{6,8})(?![\w.-])",
+        "code otp pin",
+        rf"(?:{_CODE}|OTP|otp|PIN|pin)(?: (?:is|was))?:? (?P<secret>\d{{3}}[ -]?\d{{3}}|\d{{6,8}})(?![\w.-])",
         "said to be a one-time code",
     ),
     shape(
@@ -30,8 +37,9 @@ SHAPES: Final[tuple[Shape, ...]] = (
     ),
     shape(
         "password",
-        "crypt encrypt decrypt hmac digest",
-        r"(?i:crypt|hmac|digest)\((?:[^\s,()']{1,100}, ?)?'(?P<secret>[^'\n]{1,200}+)'",
+        "crypt encrypt decrypt",
+        r"(?i:(?:pgp_sym|aes)_(?:en|de)crypt)\((?:[^\s,()']{1,100}, ?)?'(?P<secret>[^'\n]{1,200}+)'"
+        r"|(?i:crypt)\('(?P<secret_hashed>[^'\n]{1,200}+)', ?(?i:gen_salt)",
         "argument of a function that encrypts",
         is_value,
     ),

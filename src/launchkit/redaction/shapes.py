@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from launchkit.redaction.found import Found
-from launchkit.redaction.placeholders import is_placeholder, stands_for_secret
+from launchkit.redaction.placeholders import is_ordinary, is_placeholder, stands_for_secret
 
 _AFTER_ESCAPE: Final = r"(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2})|(?<=\[[0-9]m)|(?<=\[[0-9]{2}m)"
 """Where a word starts although a letter stands before it: an escaped line break, a percent escape, a colour code."""
@@ -78,3 +78,13 @@ def is_value(text: str) -> bool:
 def is_no_word(text: str) -> bool:
     """Tell `hunter2` and `Tr!x` from `required`: it has a digit, a sign, or capitals after small letters."""
     return is_value(text) and _WORD.fullmatch(text) is None
+
+
+def is_argument(text: str) -> bool:
+    """Tell a value on a command line from a placeholder and from a number, which the same flag may take elsewhere."""
+    return is_value(text) and not text.isdecimal()
+
+
+def is_token(text: str) -> bool:
+    """Tell a random part of an address from words and dates."""
+    return has_digit(text) and not is_ordinary(text)

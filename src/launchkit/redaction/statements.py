@@ -10,8 +10,6 @@ from launchkit.redaction.found import Found
 from launchkit.redaction.keys import Kind
 from launchkit.redaction.values import secret_spans
 
-TRIGGER: Final = "insert into"
-
 _INSERT: Final = re.compile(
     r"(?i:insert into )[^\s(]{1,100}\s?\((?P<columns>[^()]{1,2000}+)\)\s{0,5}values\s{0,5}(?=\()", re.IGNORECASE
 )

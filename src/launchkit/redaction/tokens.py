@@ -26,6 +26,8 @@ _WIDTH: Final = 3
 _LONG_RUN: Final = 22
 _RUN: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _RUN_AT_END: Final = re.compile(r"[A-Za-z0-9_.-]+\Z")
+_INNER: Final = re.compile(r"(?<=[_.-])[A-Za-z0-9][A-Za-z0-9_.-]{2}")
+"""Where a token may start within a run: `backup-ghp_...`."""
 _SIGNS: Final = ":|~+!*"
 """What stands right before the long run of some tokens."""
 _IDENTIFIER: Final = re.compile(
@@ -72,6 +74,8 @@ class TokenFinder:
         for run in runs:
             patterns += self._heads.get(run[:_WIDTH], ())
             if len(run) >= _LONG_RUN and _IDENTIFIER.fullmatch(run) is None:
+                for inner in _INNER.findall(run):
+                    patterns += self._heads.get(inner, ())
                 patterns += [one for one in self._marked if one[0] in run]
                 if text[text.find(run) - 1] in _SIGNS:
                     patterns += self._signed

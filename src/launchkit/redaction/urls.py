@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from launchkit.redaction.shapes import Shape, has_digit, marked, shape
+from launchkit.redaction.shapes import Shape, has_digit, is_token, marked, shape
 
 _LINK_WORDS: Final = (
     "reset verify verification confirm confirmation activate activation magic magiclink passwordless invite invites "
@@ -56,7 +56,7 @@ SHAPES: Final[tuple[Shape, ...]] = (
         "state",
         r"[?&](?:state|session_state)=(?P<secret>[^\s&\"'<>#\\]{16,}+)",
         "state of an authorization request",
-        has_digit,
+        is_token,
     ),
     shape(
         "link-token",
@@ -64,7 +64,7 @@ SHAPES: Final[tuple[Shape, ...]] = (
         rf"/(?:[a-z]{{2,12}}[-_]?)?(?:{'|'.join(_LINK_WORDS.split())})(?:[-_][a-z]{{2,12}})?/(?:[A-Za-z0-9_-]{{1,12}}/)?"
         r"(?P<secret>[A-Za-z0-9_~=-]{16,}+)(?=[/?\s\"'<>),;\]\\#&]|\Z)",
         "token in a link that signs somebody in",
-        has_digit,
+        is_token,
     ),
     marked("link-token", ("/private-",), r"/private-(?P<secret>[0-9a-f]{24,})", "a private calendar's address"),
 )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from launchkit.redaction.found import Found
+from launchkit.redaction.found import MARKER, Found
 from launchkit.redaction.placeholders import stands_for_secret
 from launchkit.redaction.shapes import has_digit
 
@@ -41,7 +41,8 @@ def _in_region(region: str, offset: int) -> Iterator[Found]:
         end = region.find("@")
         if path is None or ":" not in region[: path.start()]:
             return
-    user, colon, password = region[:end].partition(":")
+    known = MARKER.match(region)  # a token that is hidden already, with a colon in its marker
+    user, colon, password = (known[0], ":", region[known.end() + 1 : end]) if known else region[:end].partition(":")
     if _PORT.match(password):
         return
     if password not in _NO_PASSWORD and not stands_for_secret(password):

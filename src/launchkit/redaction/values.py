@@ -37,10 +37,12 @@ _IDENTIFIER: Final = re.compile(
 
 _DIGIT: Final = re.compile(r"\d")
 _CAPITAL_INSIDE: Final = re.compile("[a-z][A-Z]")
-_PATH: Final = re.compile(r"(?:~|\.{0,2})(?:/[\w.@-]+){2,}/?|(?:~|\.{1,2})/[\w.@/-]*|https?://.*")
+_PATH: Final = re.compile(r"(?:~|\.{0,2})(?:/[\w.@-]{1,24}+){2,}/?|(?:~|\.{1,2})/[\w.@/-]*|https?://.*")
 _WHITE_SPACE: Final = re.compile(r"\s")
 _RANDOM: Final = re.compile(r"(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])\S{16,}")
 _SHORTEST_NUMBER: Final = 4
+_SHORTEST_CODE: Final = 3
+_SHORTEST_COOKIE: Final = 8
 _COOKIE_PAIR: Final = re.compile(r"(?:^|[;,])[ \t]*+([^\s=;,\"]++)=(\"[^\"]*+\"|[^;]*+)")
 _COOKIE_ATTRIBUTES: Final = frozenset(
     ("path", "domain", "expires", "max-age", "samesite", "priority", "version", "comment")
@@ -76,7 +78,8 @@ def _cookie_spans(value: str) -> Spans:
     pairs = [match for match in _COOKIE_PAIR.finditer(value) if not is_placeholder(match[2])]
     if pairs:
         return [pair.span(2) for pair in pairs if pair[1].lower() not in _COOKIE_ATTRIBUTES]
-    return [(0, len(value))] if _DIGIT.search(value) and not is_placeholder(value) else []
+    is_opaque = len(value) >= _SHORTEST_COOKIE and _DIGIT.search(value) is not None and not is_placeholder(value)
+    return [(0, len(value))] if is_opaque else []
 
 
 def _is_secret(kind: Kind, value: str) -> bool:
@@ -87,7 +90,9 @@ def _is_secret(kind: Kind, value: str) -> bool:
     if kind is AUTHORIZATION:
         return is_credential(value)
     if kind.certain:
-        return _PATH.fullmatch(value) is None and not (value.isdecimal() and len(value) < _SHORTEST_NUMBER)
+        return _PATH.fullmatch(value) is None and not (
+            value.isdecimal() and len(value) < (_SHORTEST_CODE if kind.rule == "otp" else _SHORTEST_NUMBER)
+        )
     return looks_random(value) and not (kind.rule in ("key", "code") and _IDENTIFIER.fullmatch(value) is not None)
 
 

@@ -45,7 +45,6 @@ PAYMENT_FORMS: Final[tuple[TokenForm, ...]] = (
     TokenForm("paddle-key", ("pdl_live_", "pdl_sdbx_", "pdl_ntfset_"), url_safe(30), needs_digit=True),
     # GoCardless, Mollie, Lob, MessageBird, Chargebee, and Twitch's stream keys; not the end of pk_live_
     TokenForm("live-key", ("live_",), r"(?<!_live_)" + NO_WORD + url_safe(25), needs_digit=True),
-    TokenForm("test-key", ("test_",), r"(?<!_test_)" + alphanumeric(25), needs_digit=True),
     TokenForm("gocardless-sandbox-token", ("sandbox_",), NO_WORD + url_safe(40), needs_digit=True),
     TokenForm("shopify-token", ("shpat_", "shpca_", "shppa_", "shpss_", "shpua_", "shprt_"), alphanumeric(24)),
     TokenForm("shopify-partner-token", ("prtapi_", "atkn_2."), alphanumeric(24)),
