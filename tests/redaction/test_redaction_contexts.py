@@ -586,3 +586,23 @@ def test_the_word_before_a_name_can_make_it_harmless(before):
 def test_names_that_are_no_keys_and_values_that_are_no_secrets_survive(line):
     """Names of loggers, resources and tests; annotations; code in tracebacks; placeholders and references."""
     assert REDACTOR.redact(line) is line
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select * from users where name = ? and api_key = ?",
+        "INSERT INTO users (name, password) VALUES (%s, %s)",
+        "UPDATE users SET name=?, password_hash=? WHERE users.id = ?",
+    ],
+)
+def test_a_parameter_that_is_bound_to_a_secret_column_is_hidden(statement):
+    """SQLAlchemy's errors show the statement, and the parameters by their places."""
+    secret = some(20)
+    text = f"(sqlite3.OperationalError) failed\n[SQL: {statement}]\n[parameters: ('bob', '{secret}')]\n(Background"
+    hidden = REDACTOR.redact(text)
+    assert secret not in hidden
+    assert "('bob', '[redacted:" in hidden
+    many = REDACTOR.redact(f"[SQL: {statement}]\n[parameters: [('bob', '{secret}'), ('eve', '{secret}x')]]")
+    assert secret not in many
+    assert "'eve'" in many

@@ -32,7 +32,7 @@ from launchkit.redaction.mentions import mentioned
 from launchkit.redaction.names import names_in
 from launchkit.redaction.personal import FINDERS
 from launchkit.redaction.shapes import Shape
-from launchkit.redaction.statements import find_inserted
+from launchkit.redaction.statements import find_bound, find_inserted
 from launchkit.redaction.stream import StreamRedactor
 from launchkit.redaction.tokens import SHORTEST_RUN, token_finder
 from launchkit.redaction.userinfo import find_userinfo
@@ -212,6 +212,8 @@ class Redactor:
                     hidden = max(hidden, end)
         if "insert into" in lowered:
             yield from find_inserted(text, self.kind)
+        if "[parameters: " in text:
+            yield from find_bound(text, self.kind)
         if "--" in text or " -" in text or "'-" in text or '"-' in text:
             yield from find_flags(text, self.kind)
         for shape in dict.fromkeys(shape for word in known for shape in _SHAPES_BY_WORD.get(word, ())):

@@ -19,7 +19,6 @@ _LONGEST_NAME: Final = 64
 _BEFORE: Final = 400
 
 _LINE_BREAK: Final = r"(?:\r?\n|(?:\\{1,2}r)?\\{1,2}n)"
-_QUOTED: Final = r"\\?(?P<{0}quote>[\"'])(?P<{0}>[^\"'\\\n]{{1,400}}+)\\?(?P={0}quote)"
 _STRUCTURED: Final = re.compile(
     rf"""
     ["'\]\\]{{0,4}}[ ]?(?:->|→|=>)[ ]?["']?(?P<arrow>[^\s"']{{1,400}}+)
@@ -59,6 +58,13 @@ _INTRODUCED: Final = re.compile(
 )
 _VALUE_BEFORE: Final = re.compile(
     r"""(?:value|content)=["'](?P<value>[^"'<>]{1,300})["']\s{1,4}(?:\w{1,10}=["']\w{1,20}["']\s)?(?:name|id)=["']\Z"""
+)
+
+_OPENED: Final = re.compile(r"\( ?[\"'][\w.:-]*\Z")
+_READING: Final = ("get", "fetch", "load", "read", "find", "lookup", "resolve")
+_SPOKEN_OF: Final = ("token", "jwt")
+_OTHER_WORD: Final = re.compile(
+    r"[^\d]*|[\d.,:-]*|[^\d/]*/[\d.]+.*|https?:.*|/.*|[^\W\d]+=.*|\d{4}-\d\d.*|\$\{.*|.*[=:(]", re.DOTALL
 )
 
 
@@ -104,14 +110,6 @@ def _before(text: str, name: Name) -> Spans:
 
 def _spans(kind: Kind, value: str, offset: int) -> Spans:
     return [(offset + start, offset + end) for start, end in secret_spans(kind, value)]
-
-
-_OPENED: Final = re.compile(r"\( ?[\"'][\w.:-]*\Z")
-_READING: Final = ("get", "fetch", "load", "read", "find", "lookup", "resolve")
-_SPOKEN_OF: Final = ("token", "jwt")
-_OTHER_WORD: Final = re.compile(
-    r"[^\d]*|[\d.,:-]*|[^\d/]*/[\d.]+.*|https?:.*|/.*|[^\W\d]+=.*|\d{4}-\d\d.*|\$\{.*|.*[=:(]", re.DOTALL
-)
 
 
 def _is_said(name: Name, group: str, value: str, text: str) -> bool:

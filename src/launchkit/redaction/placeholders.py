@@ -33,9 +33,10 @@ PLACEHOLDER: Final = re.compile(
     r"|%(?:\(\w*\))?[-0-9.]*[sdrif]|%[A-Z_]++%|:[a-z_]++"
     r"|!(?:Ref|Sub|GetAtt|ImportValue|vault|secret|env|ENV)(?:[ ]\w++)?"
     # references to where the secret is kept
-    r"|(?:env|file|vault|ssm|op|secret|secretref|arn|kms|doppler|keychain):[\w/.#:@-]*+|@Microsoft\.KeyVault\(.*|ENC\[.*"
+    r"|(?:env|file|vault|ssm|op|secret|secretref|arn|kms|doppler|keychain):[\w/.#:@-]*+|@Microsoft\.KeyVault\([^)\n]{0,512}+\)?|ENC\[[^\]\n]{0,4096}+\]?"
     # types, schemas, durations and sizes, and what examples say
-    r"|SecretStr\((?:'\**+'\))?|(?=[\w.\[\],() ]*+\|[ ])[\w.\[\],() |]++|(?:Optional|Union|List|Dict|Type)\[.*"
+    r"|SecretStr\((?:'\**+'\))?|(?=[\w.\[\],() ]*+\|[ ])[\w.\[\],() |]++"
+    r"|(?:Optional|Union|List|Dict|Type)\[[^=\n]{0,200}+"
     r"|\"(?:type|title|description|anyOf|scopes|tokenUrl|format|default|minLength|maxLength|\$ref)\":.*"
     r"|\d{1,5}+(?:\.\d++)?(?:[nuµm]?s|min|[mhd]|[kKMG]?B|%)"
     r"|(?:your|my|the|insert|enter|replace|change|example|sample|dummy)(?:[-_ ][a-z]+){0,4}"

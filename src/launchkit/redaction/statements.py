@@ -1,4 +1,4 @@
-"""Secrets in `INSERT` statements, whose columns name the values."""
+"""Secrets in statements whose columns name the values: `INSERT`, and what SQLAlchemy reports with its parameters."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ _VALUE: Final = re.compile(
     re.DOTALL,
 )
 _MOST_VALUES: Final = 10_000
+_NEXT_ROW: Final = re.compile(r"\s{0,9},\s{0,9}\(")
+_REPORTED: Final = re.compile(r"\[SQL: (?P<statement>[^\]]{1,8000}+)\]\s{0,4}\[parameters: \[?(?=\()")
+_BOUND_COLUMN: Final = re.compile(
+    r"(?P<column>[\w.]{1,100})[\"`]?\s{0,3}(?:=|<>|!=|[<>]=?|like)\s{0,3}(?:\?|%s|\$\d|:\w)", re.IGNORECASE
+)
 
 
 def find_inserted(text: str, kind_of: Callable[[str], Kind | None]) -> Iterator[Found]:
@@ -28,6 +33,16 @@ def find_inserted(text: str, kind_of: Callable[[str], Kind | None]) -> Iterator[
         kinds = [(name, kind_of(name)) for name in names]
         if any(kind for _, kind in kinds):
             yield from _in_rows(text, insert.end() + 1, kinds)
+
+
+def find_bound(text: str, kind_of: Callable[[str], Kind | None]) -> Iterator[Found]:
+    """Find values that are bound to secret columns, in the text of SQLAlchemy's errors."""
+    for report in _REPORTED.finditer(text):
+        insert = _INSERT.search(report["statement"])
+        pattern, columns = (_COLUMN, insert["columns"]) if insert else (_BOUND_COLUMN, report["statement"])
+        kinds = [(name, kind_of(name)) for name in pattern.findall(columns)]
+        if any(kind for _, kind in kinds):
+            yield from _in_rows(text, report.end() + 1, kinds)
 
 
 def _in_rows(text: str, position: int, kinds: list[tuple[str, Kind | None]]) -> Iterator[Found]:
@@ -45,7 +60,7 @@ def _in_rows(text: str, position: int, kinds: list[tuple[str, Kind | None]]) -> 
                 )
         position, column = value.end(), column + 1
         if value["more"] == ")":
-            following = re.compile(r"\s{0,9},\s{0,9}\(").match(text, position)
+            following = _NEXT_ROW.match(text, position)
             if following is None:
                 return
             position, column = following.end(), 0
