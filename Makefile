@@ -12,8 +12,8 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 CHECKED := src tests examples benchmarks tools
 
-# Tests of what needs nothing but the standard library, whose version is the same.
-STANDARD_LIBRARY := $(patsubst %,--ignore-glob='*%*',schemes redaction_c redaction_d redaction_e redaction_h redaction_l \
+# Tests of what needs nothing but the standard library, whose version is the same, and of pages.
+STANDARD_LIBRARY := $(patsubst %,--ignore-glob='*%*',tests/edge tests/pipeline tests/docs schemes redaction_c redaction_d redaction_e redaction_h redaction_l \
 	redaction_pe redaction_pr redaction_sc redaction_se[!n] redaction_st redaction_te[!l])
 
 .PHONY: demo test lint types contracts pytest quick servers lowest pythons bench redaction-score format docs clean

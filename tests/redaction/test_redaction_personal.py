@@ -333,8 +333,3 @@ def seconds(work: Callable[[str], object], text: str) -> float:
     begun = time.process_time()
     work(text)
     return time.process_time() - begun
-
-
-def test_time_that_is_not_linear_is_noticed() -> None:
-    """The measurement itself: what reads the rest of the text from many of its places."""
-    assert not grows_linearly(lambda text: [text.count("@", start) for start in range(0, len(text), 16)], "@")
