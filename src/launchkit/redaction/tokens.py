@@ -59,8 +59,8 @@ class TokenFinder:
             kinds.append((shape.trigger, shape.rule, expression, 0 if shape.needs_digit else None))
 
     def _learn(self, prefix: str, pattern: _Pattern) -> None:
-        """Put a pattern where the run is looked up which the end of its prefix begins: `0A` of `4/0A`."""
-        begun = _RUN_AT_END.search(prefix)
+        """Put a pattern where the run is looked up which the end of its prefix begins, or all of it: `0A` of `4/0A`."""
+        begun = _RUN_AT_END.search(prefix) or _RUN.match(prefix)
         head = begun[0][:_WIDTH] if begun else ""
         if not head:
             self._signed.append(pattern)
