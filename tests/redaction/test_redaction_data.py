@@ -596,3 +596,13 @@ def test_any_data_survives_unchanged_and_shows_no_secret(data, key, random):
     assert whole == before
     assert value not in repr(once)
     assert repr(redact_data(once)) == repr(once)
+
+
+def test_the_value_of_a_flag_in_a_command_line_is_hidden():
+    """The arguments of a process are items of a list, as Sentry sends them."""
+    secret = secrets.token_hex(12)
+    arguments = ["shop", "serve", "--api-key", secret, "--port", "8000", "--password", secret, "--no-color"]
+    expected = ["shop", "serve", "--api-key", "[redacted:api-key]", "--port", "8000", "--password"]
+    redactor = Redactor(RedactionSettings(), mask_emails=False)
+    assert redactor.redact_data(arguments) == [*expected, "[redacted:password]", "--no-color"]
+    assert redactor.redact_data(["a", "--verbose", "b"]) == ["a", "--verbose", "b"]

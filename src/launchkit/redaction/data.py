@@ -195,7 +195,15 @@ class DataRedactor:
         if len(items) == _PAIR and isinstance(sequence, list | tuple):
             first, second = kinds or (None, None)
             return [first, second or self._kind(items[0])]
-        return kinds
+        return kinds or self._after_flags(items)
+
+    def _after_flags(self, items: list[object]) -> list[Kind | None]:
+        """Return what the items of a command line hold that follow a flag: `["run", "--api-key", ...]`."""
+        texts = [item if type(item) is str else "" for item in items]  # a proxy is not asked what it stands for
+        if not any(text.startswith("--") for text in texts):
+            return []
+        flags = [text if text.startswith("-") and "=" not in text else "" for text in texts]
+        return [self._kind(flag.lstrip("-")) for flag in ("", *flags[:-1])]
 
     def _fields(self, value: object, depth: int) -> object:
         before = dict(_state(value))
