@@ -17,7 +17,7 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
         "hash «pbkdf2:sha256:600000${a16}${h64}» of {user}",
         "hash «scrypt:32768:8:1${a16}${h128}»",
     ),
-    "npmrc": ("//registry.npmjs.org/:_authToken=«{a36}»", "//registry.{site}/:_password=«{a22}==»", "_auth=«{a30}==»"),
+    "npmrc": ("//npm.{site}/:_authToken=«{a36}»", "//registry.{site}/:_password=«{a22}==»", "_auth=«{a30}==»"),
     "netrc": ("machine {site} login {user} password «{w16}»", "machine {site}\n  login {user}\n  password «{w16}»"),
     "pypirc": ("[pypi]\nusername = __token__\npassword = «{w60}»",),
     "pgpass": ("{host}:5432:shop:{user}:«{w16}»",),
