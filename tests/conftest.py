@@ -22,6 +22,13 @@ hypothesis_settings.register_profile("brief", deadline=None, max_examples=15)
 hypothesis_settings.load_profile("timeless")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Try those again that a busy machine can fail: what is wrong by itself fails every time."""
+    for item in items:
+        if item.get_closest_marker("real_time"):
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+
+
 @pytest.fixture(autouse=True)
 def _clean_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every test runs in a folder of its own, without settings of the machine's, and leaves logging as it was."""

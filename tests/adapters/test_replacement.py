@@ -513,6 +513,7 @@ COMMANDS = {
 
 
 @pytest.mark.real_server
+@pytest.mark.real_time
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_real_server_sends_the_stored_response(tmp_path: Path, name: str) -> None:
     """Whole, on a connection that stays open, while the app goes on; also where the app raises."""

@@ -431,6 +431,7 @@ def test_a_check_ends_in_time_and_says_what_it_left(caplog: pytest.LogCaptureFix
     assert "2 of the places" in finding.message
 
 
+@pytest.mark.real_time
 def test_a_large_app_is_checked_within_two_seconds() -> None:
     """Six hundred routes, thirty rules."""
     app = FastAPI()

@@ -23,6 +23,7 @@ def _counting(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Settings for each store."""
     if request.param == "redis":
         valkey: ValkeyServer = request.getfixturevalue("valkey")
+        request.getfixturevalue("patient_redis")
         return {"redis_url": valkey.url, "secret_key": secrets.token_urlsafe(32)}
     return {"rate_limit": {"store": request.param}}
 
@@ -45,6 +46,7 @@ def test_addresses_and_accounts_are_counted_in_every_store(
 
 
 @pytest.mark.real_server
+@pytest.mark.usefixtures("patient_redis")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_store_that_goes_away_is_no_outage_of_the_app(
     make: Callable[..., Target], name: str, valkey: ValkeyServer

@@ -18,7 +18,7 @@ import stripe
 from standardwebhooks import Webhook
 from tests.support.servers import ROOT, Server, serving, wait_until
 
-pytestmark = pytest.mark.real_server
+pytestmark = [pytest.mark.real_server, pytest.mark.real_time]
 
 STRIPE_SECRET = f"whsec_{secrets.token_hex(16)}"
 BILLING_SECRET = f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}"

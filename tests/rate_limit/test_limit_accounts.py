@@ -460,6 +460,7 @@ def test_a_boundary_inside_of_a_value_hides_no_account() -> None:
         multipart(*[part(b'name="email"')] * 700),
     ],
 )
+@pytest.mark.real_time
 def test_no_body_takes_long_to_read(body: bytes) -> None:
     """It is read on the event loop: however it is made, it costs milliseconds."""
     begun = time.process_time()

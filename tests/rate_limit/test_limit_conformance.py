@@ -136,7 +136,9 @@ def make(kind: str, colour: str, request: pytest.FixtureRequest) -> Iterator[Cou
 
 
 COLOURS = ("sync", "async")
-ON_SERVER = [pytest.param(("redis", colour), marks=pytest.mark.real_server) for colour in COLOURS]
+ON_SERVER = [
+    pytest.param(("redis", colour), marks=[pytest.mark.real_server, pytest.mark.real_time]) for colour in COLOURS
+]
 HERE = [(kind, colour) for kind in ("memory", "machine") for colour in COLOURS]
 
 
@@ -561,7 +563,7 @@ def test_the_servers_own_clock_is_asked(connections: RedisConnections) -> None:
 @pytest.mark.parametrize("colour", COLOURS)
 def test_without_its_server_a_limiter_says_so(valkey: ValkeyServer, colour: str) -> None:
     """What follows is the rule's policy: a hit and a refund raise StoreDown."""
-    connections = RedisConnections(valkey.url, FrozenClock())
+    connections = RedisConnections(valkey.url, FrozenClock(), PATIENCE)
     counting = Counting(RedisLimiter(connections), colour, lambda seconds: None)
     token = counting.hit(log("a", (3, MINUTE))).token
     valkey.kill()

@@ -367,6 +367,7 @@ def _machines(request: pytest.FixtureRequest, tmp_path: Path, valkey: ValkeyServ
 
 
 @pytest.mark.real_server
+@pytest.mark.real_time
 def test_readers_of_two_machines_that_share_a_valkey_each_get_their_own(machines: list[Any]) -> None:
     """What one machine has stored the other gives to strangers; of those who say who they are it has nothing."""
     first, second = machines

@@ -131,6 +131,7 @@ def test_what_is_shared_is_opened_once_and_only_for_a_cache(
 
 
 @pytest.mark.real_server
+@pytest.mark.real_time
 def test_an_invalidation_before_the_first_request_reaches_other_machines(
     kit: MakeKit, settings: dict[str, Any], tmp_path: Path, valkey: ValkeyServer
 ) -> None:

@@ -29,7 +29,7 @@ from launchkit.stores.redis import RedisConnections
 
 __all__ = ["_valkey", "_valkey_process"]  # fixtures
 
-pytestmark = pytest.mark.real_server
+pytestmark = [pytest.mark.real_server, pytest.mark.real_time]
 
 MakeMachine = Callable[..., Machine]
 

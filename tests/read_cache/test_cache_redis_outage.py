@@ -20,7 +20,7 @@ from launchkit.read_cache.redis import TieredResponses
 
 __all__ = ["_valkey", "_valkey_process"]  # fixtures
 
-pytestmark = pytest.mark.real_server
+pytestmark = [pytest.mark.real_server, pytest.mark.real_time]
 
 MakeMachine = Callable[..., Machine]
 Trouble = Callable[[ValkeyServer], AbstractContextManager[None]]

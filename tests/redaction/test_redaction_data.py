@@ -555,6 +555,7 @@ def test_a_stack_that_is_almost_full_hides_instead_of_raising():
     assert not any(f"'password': '{value}'" in result for result in results)
 
 
+@pytest.mark.real_time
 def test_wide_data_takes_linear_time():
     """Each value is looked at once."""
     wide: list[object] = list(range(500_000))

@@ -33,7 +33,7 @@ from tests.support.servers import serving
 
 from launchkit import LaunchKit, Settings
 
-pytestmark = pytest.mark.real_server
+pytestmark = [pytest.mark.real_server, pytest.mark.real_time]
 
 LOGGED = {
     "message": "password={}",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.support.servers import Server, serving
 
-pytestmark = pytest.mark.real_server
+pytestmark = [pytest.mark.real_server, pytest.mark.real_time]
 
 FLASK = ["gunicorn", "tests.servers.site_flask:app", "-b", "127.0.0.1:{port}", "--workers", "4"]
 COMMANDS = {

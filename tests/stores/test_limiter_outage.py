@@ -16,7 +16,7 @@ from launchkit.pipeline.effects import Charge, Quota, StoreDown, Verdict
 from launchkit.rate_limit.redis import RedisLimiter
 from launchkit.stores.redis import RedisConnections
 
-pytestmark = pytest.mark.real_server
+pytestmark = [pytest.mark.real_server, pytest.mark.real_time]
 
 CHARGE = Charge("a", Quota(((1_000_000, 3600.0),)))
 CEILING = 2.0

@@ -15,7 +15,7 @@ from tests.support.targets import Target
 
 from launchkit.stores.redis import RedisConnections
 
-pytestmark = pytest.mark.real_server
+pytestmark = [pytest.mark.real_server, pytest.mark.real_time]
 
 Machine = Callable[..., Target]
 WRONG = b'{"password": "wrong"}'

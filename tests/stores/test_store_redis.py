@@ -21,7 +21,7 @@ from launchkit.pipeline.effects import StoreDown
 from launchkit.stores.redis import RedisConnections, Script
 from launchkit.testing import FrozenClock
 
-pytestmark = pytest.mark.real_server
+pytestmark = [pytest.mark.real_server, pytest.mark.real_time]
 
 ECHO = Script("return ARGV[1]")
 COUNT = Script("return tostring(redis.call('INCR', KEYS[1]))")

@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from launchkit.pipeline.clock import Clock
+from launchkit.stores.redis import RedisConnections
+
 START_SECONDS = 10.0
 
 
@@ -99,6 +102,17 @@ def _valkey_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(name="patient_redis")
+def _patient_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let kits made in this test wait for Redis as long as it takes: for tests of something else than its budget."""
+
+    class PatientConnections(RedisConnections):
+        def __init__(self, url: str, clock: Clock, budget: float = 0.0, name: str = "Redis") -> None:
+            super().__init__(url, clock, max(budget, START_SECONDS), name)
+
+    monkeypatch.setattr("launchkit.stores.redis.RedisConnections", PatientConnections)
 
 
 @pytest.fixture(name="valkey")

@@ -200,6 +200,7 @@ def queue_on(url: str, kind: str) -> Queue:
 
 
 @pytest.mark.real_server
+@pytest.mark.real_time
 @pytest.mark.parametrize("kind", ["celery", "dramatiq"])
 def test_a_redis_that_forgets_is_warned_about(valkey: ValkeyServer, kind: str) -> None:
     """Without append-only file a crash loses what is queued; with it there is nothing to say."""
@@ -216,6 +217,7 @@ def test_a_redis_that_forgets_is_warned_about(valkey: ValkeyServer, kind: str) -
 
 
 @pytest.mark.real_server
+@pytest.mark.real_time
 @pytest.mark.parametrize("kind", ["celery", "dramatiq"])
 def test_a_redis_that_does_not_answer_is_not_warned_about(valkey: ValkeyServer, kind: str) -> None:
     """Whether it forgets cannot be told, and nothing is raised."""
@@ -225,6 +227,7 @@ def test_a_redis_that_does_not_answer_is_not_warned_about(valkey: ValkeyServer, 
 
 
 @pytest.mark.real_server
+@pytest.mark.real_time
 def test_a_redis_that_is_frozen_is_not_waited_for(valkey: ValkeyServer) -> None:
     """The broker's own client may have no time limit at all."""
     made = dramatiq_queue(RedisBroker(host="127.0.0.1", port=valkey.port, socket_timeout=None))

@@ -305,6 +305,7 @@ def test_a_server_that_is_down_is_said_once_and_used_again_when_it_is_back(
     assert [("is down" in message, "is back" in message) for message in messages] == [(True, False), (False, True)]
 
 
+@pytest.mark.real_time
 def test_a_server_that_has_stopped_without_a_word_is_down(postgres: PostgresServer, url: str, inbox: Inbox) -> None:
     """Within the time that a sender waits; also for verbs that nobody but the server could end; and then it goes on."""
     assert inbox.put(new_delivery("evt_1"))
