@@ -19,14 +19,17 @@ STANDARD_LIBRARY := $(patsubst %,--ignore-glob='*%*',tests/edge tests/pipeline t
 # What tests write goes with them: where the machine has room in memory, they need not wait for its disk.
 MEMORY := $(shell test -w /dev/shm && test $$(df -k --output=avail /dev/shm | tail -1) -gt 4000000 && echo TMPDIR=/dev/shm)
 
-.PHONY: demo test lint types contracts pytest quick servers lowest pythons bench redaction-score format docs clean
+# About half of what the tests compute.
+HALF := tests/kit tests/redaction tests/webhooks
+
+.PHONY: demo test lint types contracts pytest quick rest servers lowest pythons bench redaction-score format docs clean
 
 demo: $(VENV)/demo
 	@ONCE=$(ONCE) $(BIN)/python examples/demo.py
 
 test: lint types contracts
-	@$(MAKE) -j3 --output-sync=target --no-print-directory quick servers lowest
-	@$(BIN)/coverage combine -q .coverage.quick .coverage.servers
+	@$(MAKE) -j4 --output-sync=target --no-print-directory quick rest servers lowest
+	@$(BIN)/coverage combine -q .coverage.quick .coverage.rest .coverage.servers
 	$(BIN)/coverage report
 
 lint: $(VENV)/dev
@@ -43,9 +46,14 @@ contracts: $(VENV)/dev
 pytest: $(VENV)/dev
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
-# The same in two halves, which `make test` runs side by side: one computes, the other mostly waits, and goes first.
+# The same in parts, which `make test` runs side by side: two compute, and the one that mostly waits goes first.
+COMPUTE = nice $(BIN)/python -m pytest -m "not real_server" --cov --cov-report= --cov-fail-under=0
+
 quick: $(VENV)/dev
-	$(MEMORY) COVERAGE_FILE=.coverage.quick nice $(BIN)/python -m pytest -m "not real_server" --cov --cov-report= --cov-fail-under=0
+	$(MEMORY) COVERAGE_FILE=.coverage.quick $(COMPUTE) $(HALF)
+
+rest: $(VENV)/dev
+	$(MEMORY) COVERAGE_FILE=.coverage.rest $(COMPUTE) $(HALF:%=--ignore=%)
 
 servers: $(VENV)/dev
 	$(MEMORY) COVERAGE_FILE=.coverage.servers $(BIN)/python -m pytest -m real_server --cov --cov-report= --cov-fail-under=0
