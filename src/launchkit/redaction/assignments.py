@@ -15,7 +15,7 @@ from launchkit.redaction.keys import AUTHORIZATION, COOKIE, words_of
 from launchkit.redaction.names import Name
 from launchkit.redaction.placeholders import PLACEHOLDER, is_code, is_ordinary, stands_for_secret
 from launchkit.redaction.shapes import is_no_word
-from launchkit.redaction.values import LONGEST_UNCERTAIN, Spans, looks_random, secret_spans
+from launchkit.redaction.values import LONGEST_UNCERTAIN, SHORTEST_UNCERTAIN, Spans, looks_random, secret_spans
 
 _SEPARATOR: Final = re.compile(
     r"""["'\\\]]{0,12}(?:[ \t]{0,40}+(?P<sign>[=:]+>?)|(?<=["'])(?P<comma>,)|(?P<tag>>)(?=[^<>\s][^<>]{0,4096}</))"""
@@ -29,6 +29,7 @@ _HELD: Final = re.compile("[\"'0-9]")
 _CALL: Final = re.compile(r"\w\(")
 
 
+_LONG_ENOUGH: Final = re.compile(rf"\S{{{SHORTEST_UNCERTAIN}}}")
 _BLANKS: Final = re.compile(r"[ \t]*+(?:[|>][-+]?\n[ \t]++|Some\()?")
 _QUOTED: Final = re.compile(
     r"""[bBuUrRfF]{0,2}(?:
@@ -53,7 +54,7 @@ _BARE_AUTHORIZATION: Final = re.compile(rf"{_CREDENTIALS}(?:[ \t]+{_CREDENTIALS}
 _BARE_COOKIE: Final = re.compile(r"[^\s;\"'\\]++(?:;[ \t]*+[^\s;\"'\\]++)*+")
 _BARE_LIST: Final = re.compile(rf"{_CREDENTIALS}(?:,[ \t]*+{_CREDENTIALS})*+")
 _LETTERS: Final = re.compile(r"[A-Za-z_. -]+")
-_BARE_VALUES: Final = {AUTHORIZATION: _BARE_AUTHORIZATION, COOKIE: _BARE_COOKIE}
+_BARE_VALUES: Final = {AUTHORIZATION.rule: _BARE_AUTHORIZATION, COOKIE.rule: _BARE_COOKIE}
 
 
 def assigned(text: str, name: Name) -> tuple[Spans, int]:
@@ -81,6 +82,8 @@ def _is_no_key(text: str, name: Name, separator: re.Match[str]) -> bool:
 
 def _secret_spans(text: str, separator: re.Match[str], name: Name) -> tuple[Spans, int]:
     start = _end_of_blanks(text, separator.end())
+    if not name.kind.certain and _LONG_ENOUGH.match(text, start) is None:
+        return [], name.end
     quoted = _quoted(text, start, opens=_is_quoted(text, name))
     if quoted is not None:
         span: tuple[int, int] | None = quoted.span(quoted.lastgroup or 0)
@@ -93,7 +96,7 @@ def _secret_spans(text: str, separator: re.Match[str], name: Name) -> tuple[Span
     if span is None or _is_no_value(text, name, separator, span, is_quoted=quoted is not None):
         return [], name.end
     spans = secret_spans(name.kind, text[span[0] : span[1]])
-    seen = span[1] if name.kind == COOKIE else name.end  # the names in a cookie header are those of cookies
+    seen = span[1] if name.kind is COOKIE else name.end  # the names in a cookie header are those of cookies
     return [(span[0] + first, span[0] + last) for first, last in spans], seen
 
 
@@ -114,7 +117,7 @@ def _is_prose(text: str, name: Name, value: str, span: tuple[int, int]) -> bool:
     if text.startswith(" = ", span[1]):
         return True  # an annotation in source
     is_name = "." in name.text and not _is_quoted(text, name) and _NAMES.fullmatch(value) is not None
-    if name.kind in _BARE_VALUES:
+    if name.kind.rule in _BARE_VALUES:
         return is_name and ";" not in value and not looks_random(value)
     is_word = value.isdecimal() or not is_no_word(value)
     if is_word and (_is_quoted(text, name) or _NEXT_WORD.match(text, span[1])):
@@ -126,7 +129,9 @@ def _is_pair(text: str, name: Name, value: str, end: int) -> bool:
     """Tell a pair of name and value from a list of names: it ends after the value, which is no word."""
     if not text.startswith(_PAIR_CLOSINGS, end) and end < len(text):
         return False
-    return name.kind in _BARE_VALUES or (is_no_word(value) and not is_ordinary(value) and _CALL.search(value) is None)
+    return name.kind.rule in _BARE_VALUES or (
+        is_no_word(value) and not is_ordinary(value) and _CALL.search(value) is None
+    )
 
 
 def _is_quoted(text: str, name: Name) -> bool:
@@ -148,10 +153,10 @@ def _bare_span(text: str, start: int, name: Name, separator: re.Match[str]) -> t
 
     One that may turn out to be no secret is first looked at in a piece, because keys in its inside come up again.
     """
-    pattern = _BETWEEN_TAGS if separator["tag"] else _BARE_VALUES.get(name.kind, _BARE)
+    pattern = _BETWEEN_TAGS if separator["tag"] else _BARE_VALUES.get(name.kind.rule, _BARE)
     if name.kind.rule == "signature" and separator["sign"] == ":":
         pattern = _BARE_LIST
-    if name.kind == AUTHORIZATION and MARKER.match(text, start):
+    if name.kind is AUTHORIZATION and MARKER.match(text, start):
         return None
     limit = len(text) if name.kind.certain else start + LONGEST_UNCERTAIN + 2
     bare = pattern.match(text, start, limit)

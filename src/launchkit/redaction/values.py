@@ -25,6 +25,9 @@ AUTHORIZATION_SCHEMES: Final = (
 )  # fmt: skip
 """Authentication schemes that stay readable: the IANA registry, and those that services made up."""
 
+SHORTEST_UNCERTAIN: Final = 16
+"""Characters without white space that a doubtful value has at least to count as secret."""
+
 _SCHEME: Final = re.compile(
     rf"(?i:{'|'.join(map(re.escape, sorted(AUTHORIZATION_SCHEMES, reverse=True)))})(?:[ \t]+|%20|\+)(?=\S)"
 )
@@ -39,7 +42,7 @@ _DIGIT: Final = re.compile(r"\d")
 _CAPITAL_INSIDE: Final = re.compile("[a-z][A-Z]")
 _PATH: Final = re.compile(r"(?:~|\.{0,2})(?:/[\w.@-]{1,24}+){2,}/?|(?:~|\.{1,2})/[\w.@/-]*|https?://.*")
 _WHITE_SPACE: Final = re.compile(r"\s")
-_RANDOM: Final = re.compile(r"(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])\S{16,}")
+_RANDOM: Final = re.compile(rf"(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])\S{{{SHORTEST_UNCERTAIN},}}")
 _SHORTEST_NUMBER: Final = 4
 _SHORTEST_CODE: Final = 3
 _SHORTEST_COOKIE: Final = 8
