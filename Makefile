@@ -13,14 +13,14 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraint
 CHECKED := src tests examples benchmarks tools
 
 # Tests of what needs nothing but the standard library, whose version is the same, and of pages.
-STANDARD_LIBRARY := $(patsubst %,--ignore-glob='*%*',tests/edge tests/pipeline tests/docs schemes redaction_c redaction_d redaction_e redaction_h redaction_l \
+STANDARD_LIBRARY := $(patsubst %,--ignore-glob='*%*',tests/edge tests/pipeline tests/docs tests/rate_limit tests/timing cache_[!f] schemes redaction_c redaction_d redaction_e redaction_h redaction_l \
 	redaction_pe redaction_pr redaction_sc redaction_se[!n] redaction_st redaction_te[!l])
 
 # What tests write goes with them: where the machine has room in memory, they need not wait for its disk.
 MEMORY := $(shell test -w /dev/shm && test $$(df -k --output=avail /dev/shm | tail -1) -gt 4000000 && echo TMPDIR=/dev/shm)
 
 # About half of what the tests compute.
-HALF := tests/kit tests/redaction tests/webhooks
+HALF := tests/check tests/kit tests/redaction tests/webhooks
 
 .PHONY: demo test lint types contracts pytest quick rest servers lowest pythons bench redaction-score format docs clean
 
@@ -60,6 +60,7 @@ servers: $(VENV)/dev
 
 lowest: $(VENV)-lowest/dev
 	$(MEMORY) nice $(VENV)-lowest/bin/python -m pytest -q -m "not real_server" --hypothesis-profile=brief $(STANDARD_LIBRARY) tests
+	$(MEMORY) nice $(VENV)-lowest/bin/python -m pytest -q -m real_server tests/stores $(wildcard tests/webhooks/test_webhook_postgres*.py)
 
 pythons:
 	@for python in python3.11 python3.12 python3.13 python3.14 python3.15; do \

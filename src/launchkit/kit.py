@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from pydantic import SecretStr
 
@@ -89,6 +89,9 @@ CheckT = TypeVar("CheckT", bound=Callable[[], object])
 DepthT = TypeVar("DepthT", bound=Callable[[], Depth])
 
 logger = logging.getLogger("launchkit")
+
+_GONE: Final[list[Callable[[], None]]] = []
+"""What ends the redaction of kits that are gone: done when another one has taken over, so that none is without."""
 
 HANDLER_THREADS = 8
 CHECK_THREADS = 4
@@ -177,13 +180,15 @@ class LaunchKit:
         _renew_after_fork(self)
 
     def _redact_for_good(self) -> None:
-        """Redact what leaves this process for as long as the kit is there: also what is logged after the stop."""
+        """Redact what leaves this process from now on, also after the stop; if this goes, until another takes over."""
         ends = [install_in_logging(self.redaction, request_id.get)]
         if self.redaction is not None:
             ends.append(install_hooks(self.redaction, prints=self.settings.redaction.prints))
             ends.append(install_in_packages(self.redaction))
+        while _GONE:
+            _GONE.pop()()
         for end in ends:
-            weakref.finalize(self, end).atexit = False
+            weakref.finalize(self, _GONE.append, end).atexit = False
 
     def _begin_process(self) -> None:
         """Set what belongs to one process: threads, loops, and what runs on them."""

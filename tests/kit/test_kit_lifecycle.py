@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -619,3 +620,16 @@ def test_the_password_of_a_redis_url_is_hidden_however_it_is_written(
     for text in (secret, quote(secret, safe=""), quote(secret), repr(secret), json.dumps(secret)):
         logging.getLogger("app").warning("it is %s", text)
     assert secret[:16] not in caplog.text
+
+
+def test_a_kit_that_nobody_keeps_hides_until_another_one_does(caplog: pytest.LogCaptureFixture) -> None:
+    """A script that only wants its logs redacted has no reason to hold on to it."""
+    secret = secrets.token_urlsafe(16)
+    LaunchKit(Settings(token=secret))
+    gc.collect()
+    logging.getLogger("app").warning("it is %s", secret)
+    assert secret not in caplog.text
+    other = LaunchKit(Settings(redaction={"enabled": False}))
+    gc.collect()
+    logging.getLogger("app").warning("it is %s", secret)
+    assert (other.redaction, secret in caplog.text) == (None, True)

