@@ -21,6 +21,7 @@ _SEPARATOR: Final = re.compile(
     r"""["'\\\]]{0,12}(?:[ \t]{0,40}+(?P<sign>[=:]+>?)|(?<=["'])(?P<comma>,)|(?P<tag>>)(?=[^<>\s][^<>]{0,4096}</))"""
 )
 _PAIR_OPENINGS: Final = tuple(bracket + prefix + quote for bracket in "([" for prefix in ("", "b") for quote in "\"'")
+_VISIBILITY: Final = re.compile(r"[\"']:(?:\"[\w\\]{1,60}\":)?(?:protected|private)\]")
 _WHITE: Final = (" ", "\t")
 _PAIR_CLOSINGS: Final = tuple(quote + bracket for bracket in ")]" for quote in "\"'")
 _NEXT_WORD: Final = re.compile(r"[ ](?:[a-z]+|\d+|<\w+)(?=[\s.,;)(/'-]|\Z)")
@@ -29,8 +30,10 @@ _HELD: Final = re.compile("[\"'0-9]")
 _CALL: Final = re.compile(r"\w\(")
 
 
-_LONG_ENOUGH: Final = re.compile(rf"\S{{{SHORTEST_UNCERTAIN}}}")
-_BLANKS: Final = re.compile(r"[ \t]*+(?:[|>][-+]?\n[ \t]++|Some\()?")
+_LONG_ENOUGH: Final = re.compile(
+    rf"[^\s\"']\S{{{SHORTEST_UNCERTAIN - 1}}}|\"[^\s\"]{{{SHORTEST_UNCERTAIN}}}|'[^\s']{{{SHORTEST_UNCERTAIN}}}"
+)
+_BLANKS: Final = re.compile(r"[ \t]*+(?:[|>][-+]?\n[ \t]++|Some\(|\[\]string\{)?")
 _QUOTED: Final = re.compile(
     r"""[bBuUrRfF]{0,2}(?:
         "(?P<double>[^"\\]*+(?:\\.[^"\\]*+)*+)
@@ -48,11 +51,12 @@ _BARE: Final = re.compile(
     re.VERBOSE,
 )
 _BETWEEN_TAGS: Final = re.compile(r"[^<>]++")
-_PLACEHOLDER: Final = re.compile(rf"(?:{PLACEHOLDER.pattern})(?=[\s&;,\"'<>)\]}}|]|\Z)")
+_PLACEHOLDER: Final = re.compile(rf"(?:{MARKER.pattern}|{PLACEHOLDER.pattern})(?=[\s&;,\"'<>)\]}}|]|\Z)")
 _CREDENTIALS: Final = r"(?:[^\s\"',;\\]++|(?<==)\"[^\"\n]*\")++"
 _BARE_AUTHORIZATION: Final = re.compile(rf"{_CREDENTIALS}(?:[ \t]+{_CREDENTIALS})?(?:,[ \t]*+{_CREDENTIALS})*+")
 _BARE_COOKIE: Final = re.compile(r"[^\s;\"'\\]++(?:;[ \t]*+[^\s;\"'\\]++)*+")
 _BARE_LIST: Final = re.compile(rf"{_CREDENTIALS}(?:,[ \t]*+{_CREDENTIALS})*+")
+_CHANGED: Final = re.compile(r"[\"'] ?(?:->|=>|→) ?[\"'](?P<new>[^\"'\n]{1,400}+)[\"']")
 _LETTERS: Final = re.compile(r"[A-Za-z_. -]+")
 _BARE_VALUES: Final = {AUTHORIZATION.rule: _BARE_AUTHORIZATION, COOKIE.rule: _BARE_COOKIE}
 
@@ -72,12 +76,15 @@ def _is_no_key(text: str, name: Name, separator: re.Match[str]) -> bool:
     if separator["tag"]:
         return not text.endswith(("<", ":"), 0, name.start)
     if separator["sign"] == "::":
-        return True
-    if separator["sign"] == ":" and text.startswith("//", separator.end()):
-        return True
-    if separator["sign"] == ":" and text.endswith(":", 0, name.start) and not text.startswith(_WHITE, separator.end()):
+        return not text.startswith(_WHITE, separator.end())  # LDIF has base64 behind it (RFC 2849)
+    if _VISIBILITY.match(text, name.end):
+        return True  # what it holds stands further on
+    if separator["sign"] != ":":
+        return False
+    after = separator.end()
+    if text.endswith(":", 0, name.start) and not text.startswith(_WHITE, after):
         return True  # `DEBUG:app.auth:message`, `arn:aws:...:secret:name`
-    return text.endswith("[redacted:", 0, name.start)
+    return text.startswith("//", after)
 
 
 def _secret_spans(text: str, separator: re.Match[str], name: Name) -> tuple[Spans, int]:
@@ -97,6 +104,9 @@ def _secret_spans(text: str, separator: re.Match[str], name: Name) -> tuple[Span
         return [], name.end
     spans = secret_spans(name.kind, text[span[0] : span[1]])
     seen = span[1] if name.kind is COOKIE else name.end  # the names in a cookie header are those of cookies
+    changed = _CHANGED.match(text, span[1]) if quoted is not None else None
+    if changed:
+        spans.append((changed.start("new") - span[0], changed.end("new") - span[0]))
     return [(span[0] + first, span[0] + last) for first, last in spans], seen
 
 
@@ -120,7 +130,7 @@ def _is_prose(text: str, name: Name, value: str, span: tuple[int, int]) -> bool:
     if name.kind.rule in _BARE_VALUES:
         return is_name and ";" not in value and not looks_random(value)
     is_word = value.isdecimal() or not is_no_word(value)
-    if is_word and (_is_quoted(text, name) or _NEXT_WORD.match(text, span[1])):
+    if is_word and (name.text.lower() == "pass" or _is_quoted(text, name) or _NEXT_WORD.match(text, span[1])):
         return not (_is_quoted(text, name) and value.isdecimal())
     return is_name
 

@@ -45,7 +45,7 @@ def _password(words: str, expression: str, reason: str) -> Shape:
 
 SHAPES: Final[tuple[Shape, ...]] = (
     _password(
-        "curl wget auth",
+        "curl wget auth etcdctl",
         r"(?:^|\s|[\"'])(?:-[a-zA-Z]{0,6}u|--user|-U|--proxy-user|--auth)(?:[ =]|[\"'], ?)?[\"']?"
         r"(?:(?P<secret_user>[\w-]{20,100}+):(?=[\s\"'])|[^\s:\"'/]{0,100}:(?P<secret>[^\s\"']{1,200}+))",
         "password of a user on a command line",
@@ -56,10 +56,52 @@ SHAPES: Final[tuple[Shape, ...]] = (
         "password after -p",
     ),
     _password(
-        "sshpass docker podman mongo mongosh mongodump mongorestore az oc shell",
-        r"(?:sshpass|(?:docker|podman|registry|az|oc) login|mongo\w{0,10}|cypher-shell)\b"
+        "sshpass docker podman mongo mongosh mongodump mongorestore az oc shell cqlsh crackmapexec netexec",
+        r"(?:sshpass|(?:docker|podman|registry|az|oc) login|mongo\w{0,10}|cypher-shell|cqlsh|crackmapexec|netexec)\b"
         rf"{_ARGUMENTS}-p[ \t]*{_ARGUMENT}",
         "password after -p",
+    ),
+    _password(
+        "sqlcmd bcp zip mosquitto",
+        rf"\b(?:sqlcmd|bcp|zip|mosquitto_\w{{3}})\b{_ARGUMENTS}-P[ \t]*{_ARGUMENT}",
+        "password after -P",
+    ),
+    _password("7z 7za", r"\b7za? [^\n|]{0,100}?-p(?P<secret>[^\s\"'-][^\s\"']{1,100}+)", "password after -p"),
+    _password(
+        "plink pscp psftp putty", rf"(?:plink|pscp|psftp|putty)\b{_ARGUMENTS}-pw[ \t]+{_ARGUMENT}", "password after -pw"
+    ),
+    _password("snmpwalk snmpget snmpset snmpbulkwalk snmptrap", rf"[ \t]-[AX][ \t]+{_ARGUMENT}", "passphrase of SNMP"),
+    _password(
+        "xfreerdp wmic psexec schtasks",
+        r"[ \t]/(?:p|rp|password):(?P<secret>[^\s\"']{1,200}+)",
+        "password after a short flag",
+    ),
+    _password("bw", r"\bbw (?:unlock|login \S{1,100}) (?P<secret>[^\s\"'-][^\s\"']{1,200}+)", "password of a vault"),
+    _password(
+        "gh",
+        rf"\bgh secret set{_ARGUMENTS}(?:--body|-b)[ =]{_ARGUMENT}",
+        "value of a secret",
+    ),
+    _password("npm", rf"npm config set \S{{1,200}}:_(?:authToken|auth|password)[ =]{_ARGUMENT}", "token of a registry"),
+    _password(
+        "gx ux",
+        rf"\bset -\w{{1,4}} \w{{0,60}}(?:TOKEN|SECRET|PASS|PASSWORD|PASSWD|PWD|KEY) {_ARGUMENT}",
+        "variable of a shell",
+    ),
+    shape(
+        "password",
+        "enable username community tacacs radius",
+        r"(?:\benable|\busername \S{1,64}(?: privilege \d{1,2})?) (?:password|secret) (?:\d )?(?P<secret>\S{4,200}+)"
+        r"|\bsnmp-server community (?P<secret_community>\S{4,100}+)"
+        r"|(?:tacacs|radius)-server (?:host \S{1,100} )?key (?:\d )?(?P<secret_key>\S{4,100}+)",
+        "password in a network device's configuration",
+        is_no_word,
+    ),
+    shape(
+        "cookie",
+        "curl",
+        r"\bcurl [^\n]{0,400}?(?:-b|--cookie)[ =][\"'][^=\s\"']{1,100}=(?P<secret>[^\"'\n]{1,2000}+)",
+        "cookies on a command line",
     ),
     _password(
         "cli ldapsearch ldapmodify ldapadd ldapdelete ldapwhoami",
@@ -90,9 +132,9 @@ SHAPES: Final[tuple[Shape, ...]] = (
         "password of a user on a command line",
     ),
     _password(
-        "chpasswd sudo stdin",
+        "chpasswd sudo stdin kinit",
         r"\becho[ \t]+(?:-n[ \t]+)?[\"']?(?:[\w.-]{1,32}:)?(?P<secret>[^\s\"'|]{1,200}+)[\"']?[ \t]*"
-        r"\|[ \t]*(?:[^\s|]{1,50}[ \t]+){0,8}?(?:chpasswd|sudo[ \t]+-S|--password-stdin|--stdin)",
+        r"\|[ \t]*(?:[^\s|]{1,50}[ \t]+){0,8}?(?:chpasswd|kinit|sudo[ \t]+-S|--password-stdin|--stdin)",
         "password piped into a command",
     ),
     _password(
@@ -120,7 +162,7 @@ SHAPES: Final[tuple[Shape, ...]] = (
     ),
     _password(
         "login",
-        r"\b[A-Z]?\d{1,6} LOGIN \S{1,100} \"?(?P<secret>[^\s\"]{1,200}+)",
+        r"\b[A-Za-z]?\d{1,6} LOGIN \S{1,100} \"?(?P<secret>[^\s\"]{1,200}+)",
         "password in a dialog with a server",
     ),
     _password(

@@ -14,9 +14,24 @@ SHAPES: Final[tuple[Shape, ...]] = (
         "private-key",
         "begin",
         r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
-        r"(?:[A-Za-z0-9+/=:,.()\s<>]|\\{1,4}[rnt/]|-(?!----))*+(?:-----END [A-Z0-9 ]{0,60}-----)?",
+        r"(?:[A-Za-z0-9+/=:,.()\s<>]|\\{1,4}[rnt/]|-(?!----)|[\"'][ \t]{0,8}[,+]?[ \t]{0,8}\n[ \t]{0,40}[\"'])*+"
+        r"(?:-----END [A-Z0-9 ]{0,60}-----)?",
         "a private key in PEM",
     ),
+    marked(  # the end of one that was cut into several texts
+        "private-key",
+        ("-----end",),
+        r"(?<![A-Za-z0-9+/=]\n)(?<![A-Za-z0-9+/=])(?P<secret>[A-Za-z0-9+/=]{16,}+(?:\n[A-Za-z0-9+/=]++)*+)\n"
+        r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY",
+        "the end of a private key in PEM",
+    ),
+    shape(
+        "ansible-vault",
+        "ansible",
+        r"\$ANSIBLE_VAULT;[^\n]{1,60}(?P<secret>(?:(?:\n|\\n)[ \t]{0,40}[0-9a-f]{8,}+)++)",
+        "what Ansible has encrypted",
+    ),
+    marked("password-hash", (":::",), r":[0-9a-f]{32}:(?P<secret>[0-9a-f]{32}):::", "a password's hash"),
     shape(
         "private-key",
         "lines",
@@ -32,21 +47,21 @@ SHAPES: Final[tuple[Shape, ...]] = (
     shape(  # RFC 6750
         "bearer",
         "bearer",
-        r"\b[Bb](?:earer|EARER)(?:[ \t]{1,4}|%20|\+)(?P<secret>[\w.~+/-]{6,}+={0,2})(?![=:\w])",
+        r"\b[Bb](?:earer|EARER)(?:[ \t]{1,4}|%20|\+|[\"'], ?[\"'])(?P<secret>[\w.~+/-]{6,}+={0,2})(?![=:\w])",
         "after the scheme Bearer",
         is_credential,
     ),
     shape(  # RFC 7617
         "basic",
         "basic",
-        r"\b[Bb](?:asic|ASIC)(?:[ \t]{1,4}|%20)(?P<secret>[A-Za-z0-9+/_-]{8,}+={0,2})",
+        r"\b[Bb](?:asic|ASIC)(?:[ \t]{1,4}|%20|[\"'], ?[\"'])(?P<secret>[A-Za-z0-9+/_-]{8,}+={0,2})",
         "after the scheme Basic",
         is_credential,
     ),
     marked(  # modular crypt format and PHC strings, Django's, Werkzeug's, LDAP's
         "password-hash",
         ("$", "{s"),
-        rf"(?<![A-Za-z0-9$])(?:\$2[abxy]?\$\d\d\$[./A-Za-z0-9]{{53}}|(?:argon2)?\$argon2(?:id|i|d)\${_REST}|\$scrypt\${_REST}"
+        rf"(?<![A-Za-z0-9$])(?:\$2[abxy]?\$\d\d\$[./A-Za-z0-9]{{53}}|(?:argon2)?\$argon2(?:id|i|d)\${_REST}|\$(?:scrypt|krb5\w{{2,8}})\${_REST}"
         rf"|\$pbkdf2(?:-sha\d+)?\${_REST}|(?:bcrypt_sha256|bcrypt|pbkdf2_sha\d+|scrypt)\${_REST}"
         rf"|(?:scrypt|pbkdf2):[\w:]{{1,40}}\${_REST}|\$(?:1|5|6|y|gy|apr1)\$[./A-Za-z0-9$=]{{20,200}}+"
         r"|\{S?SHA(?:256|512)?\}[A-Za-z0-9+/=]{24,200}+)",
@@ -78,6 +93,9 @@ SHAPES: Final[tuple[Shape, ...]] = (
         r"\blogin[ \t]+\S{1,100}\s{1,8}password[ \t]+(?P<secret>\S{1,200})",
         "password in a netrc line",
         is_no_word,
+    ),
+    shape(
+        "password", "postgres", r"\*:\*:\*:[\w*.-]{1,63}:(?P<secret>\S{1,200})", "password in a pgpass line", is_no_word
     ),
     shape(
         "password",

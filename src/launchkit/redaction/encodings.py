@@ -26,6 +26,8 @@ _ENTITY: Final = r"&(?:quot|amp|apos|lt|gt|#(?:3[4-9]|[4-9]\d|1[01]\d|12[0-6])|#
 _COLOUR: Final = r"\x1b\[[0-9;]{0,16}m"
 _BASE64_TEXT: Final = re.compile(r"(?<![A-Za-z0-9+/_.-])[A-Za-z0-9+/_-]{20,}+={0,2}(?![A-Za-z0-9])")
 _PRINTABLE: Final = re.compile(r"[\t\n\r -~]+")
+_HEX_TEXT: Final = re.compile(r"(?:0x)?(?:[2-7][0-9A-Fa-f])++")
+_SHORTEST_HEX: Final = 24
 _STANDARD_ALPHABET: Final = str.maketrans("-_", "+/")
 _SHORTEST: Final = 20
 _FIRST_LOOK: Final = 32
@@ -84,10 +86,21 @@ def may_hold_base64(runs: Iterable[str]) -> bool:
 def find_in_base64(text: str, find: Finder) -> Iterator[Found]:
     """Find runs of base64 (RFC 4648 sections 4 and 5) that hold text in which `find` finds anything."""
     for run in _BASE64_TEXT.finditer(text):
-        decoded = _text_in(run[0])
+        start = run.start() + run[0].rfind("/eyJ") + 1  # a part of a path that is an object of JSON
+        decoded = _text_in(text[start : run.end()])
         for found in find(decoded) if decoded else ():
-            yield Found(*run.span(), found.rule, f"in base64, {found.reason}")
+            yield Found(start, run.end(), found.rule, f"in base64, {found.reason}")
             break
+
+
+def find_in_hex(text: str, runs: Iterable[str], find: Finder) -> Iterator[Found]:
+    """Find runs of hexadecimal digits that stand for printable text in which `find` finds anything."""
+    for run in runs:
+        if len(run) >= _SHORTEST_HEX and _HEX_TEXT.fullmatch(run):
+            for found in find(bytes.fromhex(run.removeprefix("0x")).decode("ascii")):
+                start = text.find(run)
+                yield Found(start, start + len(run), found.rule, f"in hexadecimal digits, {found.reason}")
+                break
 
 
 def _text_in(run: str) -> str | None:

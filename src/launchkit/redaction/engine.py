@@ -23,8 +23,9 @@ from launchkit.redaction import commands, credentials, sentences, urls
 from launchkit.redaction.assignments import assigned
 from launchkit.redaction.commands import find_flags
 from launchkit.redaction.data import DataRedactor
-from launchkit.redaction.encodings import DEEPEST, find_encoded, find_in_base64, may_hold_base64
+from launchkit.redaction.encodings import DEEPEST, find_encoded, find_in_base64, find_in_hex, may_hold_base64
 from launchkit.redaction.exact import ExactValues
+from launchkit.redaction.foreign import find_foreign
 from launchkit.redaction.found import MARKER, Found, marker
 from launchkit.redaction.key_words import STEMS
 from launchkit.redaction.keys import KeyNames, Kind
@@ -36,11 +37,13 @@ from launchkit.redaction.statements import find_bound, find_inserted
 from launchkit.redaction.stream import StreamRedactor
 from launchkit.redaction.tokens import SHORTEST_RUN, token_finder
 from launchkit.redaction.userinfo import find_userinfo
-from launchkit.redaction.values import secret_spans
+from launchkit.redaction.values import looks_random, secret_spans
 from launchkit.settings import RedactionSettings
 
 _MOST_ROUNDS: Final = 5
 _FINGERPRINT_LENGTH: Final = 8
+_LONGEST_REPEATED: Final = 200
+_MOST_REPEATED: Final = 8
 _UNREADABLE: Final = marker("unreadable")
 _BLANK: Final = ord(" ")
 
@@ -158,7 +161,12 @@ class Redactor:
                 break
         has_run = _LONG in raw.translate(_RUNS)
         encoded = "%" in text or "\\" in text or "&" in text or "\x1b" in text
-        if words or stemmed or has_run or encoded or "@" in text or self._always or self._values.may_be_in(text):
+        if (
+            (words or stemmed or has_run or encoded or "@" in text)
+            or self._always
+            or self._values.may_be_in(text)
+            or not text.isascii()
+        ):
             stems = [stem for stem in STEMS if stem in lowered] if stemmed else []
             return _Seen(lowered, words, stems, raw if has_run else None, encoded)
         return None
@@ -169,7 +177,7 @@ class Redactor:
             found = [one for one in found if not self._is_allowed(text[one.start : one.end])]
         if not found:
             return found
-        merged = _merged(found)
+        merged = _merged([*found, *_repeated(text, found)])
         return _merged(list(_outside(merged, text))) if "[redacted:" in text else merged
 
     def _find(self, text: str, seen: _Seen, depth: int) -> Iterator[Found]:
@@ -183,6 +191,8 @@ class Redactor:
                 yield from find_userinfo(text)
             if self._mask_emails:
                 yield from FINDERS["emails"](text)
+        if not text.isascii():
+            yield from find_foreign(text)
         for find in self._personal:
             yield from find(text)
         for pattern in self._patterns:
@@ -203,7 +213,7 @@ class Redactor:
         words = [*seen.stems, *(word for word in known if word in self._keys.words)]
         hidden = 0
         for name in names_in(text, lowered, words, self.kind):
-            if name.start >= hidden:
+            if name.start >= hidden and not text.endswith("[redacted:", 0, name.start):
                 (spans, hidden), reason = assigned(text, name), f"value of the key {name.text!r}"
                 if not spans:
                     spans, reason = mentioned(text, name), f"beside the name {name.text!r}"
@@ -223,8 +233,10 @@ class Redactor:
         """Find what has a long run of letters and digits."""
         runs = raw.translate(_TOKEN).decode().split()
         yield from self._tokens.find(text, runs)
-        if depth < DEEPEST and may_hold_base64(runs):
-            yield from find_in_base64(text, lambda view: self._find_in(view, depth + 1))
+        if depth < DEEPEST:
+            yield from find_in_hex(text, runs, lambda view: self._find_in(view, depth + 1))
+            if may_hold_base64(runs):
+                yield from find_in_base64(text, lambda view: self._find_in(view, depth + 1))
         for mark, shape in _MARKED_SHAPES:
             if mark in lowered:
                 yield from shape.find(text)
@@ -249,6 +261,17 @@ class Redactor:
         return hmac.new(self._fingerprint_key, secret.encode("utf-8", "surrogatepass"), sha256).hexdigest()[
             :_FINGERPRINT_LENGTH
         ]
+
+
+def _repeated(text: str, found: Iterable[Found]) -> Iterator[Found]:
+    """Find what was found where it stands again, with nothing to tell it: a value in a statement and beside it."""
+    rules = {text[one.start : one.end]: one.rule for one in found if one.end - one.start <= _LONGEST_REPEATED}
+    for value in list(rules)[:_MOST_REPEATED]:
+        if looks_random(value):
+            start = text.find(value)
+            while start >= 0:
+                yield Found(start, start + len(value), rules[value], "the same value again")
+                start = text.find(value, start + len(value))
 
 
 def _merged(found: list[Found]) -> list[Found]:

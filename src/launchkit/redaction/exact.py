@@ -212,7 +212,7 @@ def _any_escape(character: str) -> str:
         "".join(rf"\\{{1,8}}u{units[i : i + 2].hex()}" for i in range(0, len(units), 2)),  # JSON (RFC 8259)
         rf"\\{{1,8}}x{code:02x}|\\{{1,8}}u0*{code:x}|&\#0*{code};|&\#x0*{code:x};",  # ascii(), HTML
     ]
-    shown = [rf"\\{{0,8}}{re.escape(character)}", *_NAMED.get(character, ())]
+    shown = [*_NAMED.get(character, ()), rf"\\{{0,8}}{re.escape(character)}"]  # the longer one first
     if code in codepoint2name:
         shown.insert(0, f"&{codepoint2name[code]};")  # before `&`, with which it begins
     return f"(?:(?i:{'|'.join(coded)})|{'|'.join(shown)})"

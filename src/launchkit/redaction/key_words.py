@@ -26,6 +26,17 @@ SECRET_WORDS: Final = {
             "passwort",
             "senha",
             "wachtwoord",
+            "kennwort",
+            "contrasena",
+            "passe",
+            "mdp",
+            "parola",
+            "haslo",
+            "losenord",
+            "salasana",
+            "heslo",
+            "jelszo",
+            "sifre",
         ),
         "password",
     ),
@@ -45,6 +56,11 @@ SECRET_COMPOUNDS: Final = {
     "apikey": "api-key",
     "secretkey": "secret",
     "clientsecret": "secret",
+    "keysecret": "secret",
+    "apisecret": "secret",
+    "tokensecret": "secret",
+    "sharedsecret": "secret",
+    "webhooksecret": "secret",
     "appsecret": "secret",
     "privatekey": "private-key",
     "accesskey": "api-key",
@@ -67,7 +83,7 @@ SECRET_COMPOUNDS: Final = {
 SECRET_ENDINGS: Final[dict[tuple[str, ...], str]] = {
     **_pairs("api-key access-key account-key app-key auth-key admin-key license-key integration-key", "api-key"),
     **_pairs("application-key service-key server-key consumer-key ingest-key write-key subscription-key", "api-key"),
-    **_pairs("personal-key user-key project-key deploy-key", "api-key"),
+    **_pairs("personal-key user-key project-key deploy-key functions-key function-key", "api-key"),
     **_pairs("secret-key master-key signing-key encryption-key shared-key preshared-key hmac-key", "secret"),
     **_pairs("decryption-key crypto-key storage-key recovery-key wrapping-key session-key cookie-key", "secret"),
     **_pairs("signing-salt security-answer seed-phrase jwt-key fernet-key", "secret"),
@@ -77,7 +93,7 @@ SECRET_ENDINGS: Final[dict[tuple[str, ...], str]] = {
     **_pairs("code-verifier", "code-verifier"),
     **_pairs(
         "mfa-code verification-code recovery-code backup-code recovery-codes backup-codes confirmation-code pin-code "
-        "login-code",
+        "login-code mfa-seed",
         "otp",
     ),
     **_pairs("user-pin card-pin login-pin sms-code security-code passcode-code factor-code otp-code time-code", "otp"),
@@ -95,17 +111,14 @@ QUALIFIED_WORDS: Final = {
     "psk": "secret",
     "pin": "otp",
 }
-"""Words that make a key secret which ends with them and has more words: access_token, smtp_pass."""
+"""Words that make a key secret which ends with them: access_token, smtp_pass. Doubtful ones need a word before them."""
 
 WEAK_WORDS: Final = {
-    **{
-        word: word
-        for word in ("key", "token", "code", "auth", "session", "salt", "pass", "jwt", "ticket", "hmac", "psk")
-    },
+    **{word: word for word in ("key", "token", "code", "auth", "session", "salt", "jwt", "ticket", "hmac")},
     **dict.fromkeys(("sid", "sessid", "sessionid", "phpsessid", "jsessionid"), "session"),
     **dict.fromkeys(("sig", "signature"), "signature"),
     **dict.fromkeys(("pat", "assertion"), "token"),
-    **dict.fromkeys(("keys", "dsn", "nonce", "verifier"), "key"),
+    **dict.fromkeys(("keys", "dsn", "nonce", "verifier", "clave", "seed"), "key"),
 }
 """Words that make a key secret which ends with them, if the value looks random as well."""
 
@@ -136,5 +149,5 @@ HARMLESS_KEYS: Final = _words(
 )
 """Keys that open nothing: primary_key, cache_key."""
 
-STEMS: Final = ("pass", "pwd", "secret", "token", "key")
+STEMS: Final = ("pass", "pw", "secret", "token", "key")
 """Parts of words that make a look at the keys worth it, in lower case; other words have to be there whole."""

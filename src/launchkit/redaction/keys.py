@@ -7,7 +7,7 @@ and `postcode` for secrets. The first of these that applies decides:
 2. `Authorization` and cookies, whose values have a grammar;
 3. an ending that is always secret (`api_key`), then one that never is (`password_length`, `eos_token`, `cache_key`);
 4. a word that is secret anywhere (`password`), also grown together (`dbpassword`);
-5. `access_token`, `smtp_pass`: secret after another word;
+5. `access_token`, `smtp_pass`: secret after another word, or alone if the word is not doubtful (`pass`);
 6. `token`, `key`, `code`, ...: secret if the value looks random.
 """
 
@@ -107,7 +107,7 @@ def _by_words(words: tuple[str, ...]) -> Kind | None:
     for compound, rule in words_for.SECRET_COMPOUNDS.items():
         if last.endswith(compound):
             return Kind(rule)
-    if (len(words) > 1 or last == "pin") and last in words_for.QUALIFIED_WORDS:
+    if (len(words) > 1 or last not in words_for.WEAK_WORDS) and last in words_for.QUALIFIED_WORDS:
         return Kind(words_for.QUALIFIED_WORDS[last])
     return Kind(words_for.WEAK_WORDS[last], certain=False) if last in words_for.WEAK_WORDS else None
 

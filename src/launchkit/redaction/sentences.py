@@ -21,6 +21,37 @@ SHAPES: Final[tuple[Shape, ...]] = (
         "said to be a password",
         is_no_word,
     ),
+    shape(  # BIP 39
+        "secret",
+        "mnemonic phrase seed",
+        r"(?i:mnemonic|phrase|seed)(?: words?)?[\"']?(?: is)?[ =:]{1,4}[\"']?"
+        r"(?P<secret>(?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})(?![A-Za-z])",
+        "words that stand for a key",
+    ),
+    shape(
+        "password",
+        "securestring",
+        r"ConvertTo-SecureString (?:-String )?[\"'](?P<secret>[^\"'\n]{1,200}+)[\"']",
+        "argument of a function",
+        is_value,
+    ),
+    shape(
+        "password",
+        "login networkcredential httpbasicauth basicauth passwordauthentication usernamepasswordcredentials",
+        r"(?:\blogin|NetworkCredential|BasicAuth|PasswordAuthentication|UsernamePasswordCredentials)"
+        r"\([\"'][^\"'\n]{1,100}[\"'], ?[\"'](?P<secret>[^\"'\n]{1,200}+)[\"']",
+        "second argument of a call that logs in",
+        is_no_word,
+    ),
+    shape(
+        "password",
+        "mysqli pdo getconnection",
+        r"(?:mysqli(?:_connect)?|PDO(?:->__construct)?|getConnection)\("
+        r"(?:[\w.$]{1,60}|[\"'][^\"'\n]{0,200}[\"']), ?(?:[\w.$]{1,60}|[\"'][^\"'\n]{0,100}[\"']), ?"
+        r"[\"'](?P<secret>[^\"'\n]{1,200}+)[\"']",
+        "third argument of a call that connects",
+        is_value,
+    ),
     shape(
         "otp",
         "code otp pin",

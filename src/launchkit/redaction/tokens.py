@@ -71,14 +71,17 @@ class TokenFinder:
     def find(self, text: str, runs: Iterable[str]) -> Iterator[Found]:
         """Find all tokens in a text with such runs of letters, digits, `_`, `-` and `.`."""
         patterns: list[_Pattern] = []
+        if "+A" in text:
+            patterns += self._signed  # keys of Azure's, which have a short run behind a sign
         for run in runs:
             patterns += self._heads.get(run[:_WIDTH], ())
-            if len(run) >= _LONG_RUN and _IDENTIFIER.fullmatch(run) is None:
-                for inner in _INNER.findall(run):
-                    patterns += self._heads.get(inner, ())
-                patterns += [one for one in self._marked if one[0] in run]
+            if len(run) >= _LONG_RUN:
                 if text[text.find(run) - 1] in _SIGNS:
                     patterns += self._signed
+                if _IDENTIFIER.fullmatch(run) is None:
+                    for inner in _INNER.findall(run):
+                        patterns += self._heads.get(inner, ())
+                    patterns += [one for one in self._marked if one[0] in run]
         for pattern in dict.fromkeys(patterns) if patterns else ():
             if pattern[0] in text:
                 yield from _matches(pattern, text)

@@ -28,8 +28,20 @@ SHAPES: Final[tuple[Shape, ...]] = (
         r"discord(?:app)?\.com/api/(?:v\d+/)?webhooks/\d{5,25}/(?P<secret_discord>[\w-]{30,}+)"
         r"|office\.com/webhook(?:b2)?/(?P<secret_office>[\w@/-]{30,}+)"
         r"|hook\.(?:\w{2,4}\d\.)?(?:make|integromat)\.com/(?P<secret_make>[\w/-]{16,}+)"
+        r"|n8n[\w.-]{0,100}/webhook(?:-test)?/(?P<secret_n8n>[\w-]{20,}+)"
         r"|webhook\.site/(?P<secret_site>[\w/-]{16,}+)|/open-apis/bot/v2/hook/(?P<secret_feishu>[\w-]{20,}+)",
         "address of a webhook",
+    ),
+    shape("webhook-url", "hc", r"hc-ping\.com/(?P<secret>[\w-]{20,}+)", "address of a check"),
+    shape(
+        "stream-key",
+        "rtmp rtmps",
+        r"rtmps?://[^\s/]{1,100}/(?:\w{1,30}/)?(?P<secret>[\w-]{16,}+)",
+        "key of a stream",
+        has_digit,
+    ),
+    shape(
+        "otp", "otpauth", r"otpauth-migration://offline\?data=(?P<secret>[\w%+/=-]{16,}+)", "seeds of one-time codes"
     ),
     shape(
         "webhook-url",

@@ -27,14 +27,14 @@ def find_userinfo(text: str) -> Iterator[Found]:
     """Find passwords in URLs, and tokens in place of their users."""
     starts = [match.end() for match in re.finditer("://", text)]
     for start, limit in zip(starts, [*starts[1:], len(text)], strict=True):
-        stop = _END.search(text, start, min(limit, start + _LONGEST))
-        region = text[start : stop.start() if stop else min(limit, start + _LONGEST)]
-        yield from _in_region(region, start)
+        end = min(limit, start + _LONGEST)
+        stop = _END.search(text, start, end)
+        region = text[start : stop.start() if stop else end]
+        if "@" in region:
+            yield from _in_region(region, start)
 
 
 def _in_region(region: str, offset: int) -> Iterator[Found]:
-    if "@" not in region:
-        return
     path = _AFTER_HOST.search(region)
     end = region.rfind("@", 0, path.start() if path else len(region))
     if end < 0:  # a password with an unescaped slash, or an @ in the path

@@ -97,7 +97,7 @@ CLOUD_FORMS: Final[tuple[TokenForm, ...]] = (
     TokenForm("supabase-key", ("sb_secret_",), NO_WORD + url_safe(16)),
     TokenForm("supabase-token", ("sbp_", "sbp_v0_", "sbp_oauth_"), url_safe(32), needs_digit=True),
     TokenForm("neon-key", ("napi_",), alphanumeric(30), needs_digit=True),
-    TokenForm("neon-password", ("npg_",), alphanumeric(10), needs_digit=True),
+    TokenForm("neon-password", ("npg_",), rf"(?=[a-z0-9]{{0,11}}[A-Z]){alphanumeric(12)}"),
     TokenForm("mongodb-atlas-secret", ("mdb_sa_sk_",), url_safe(30)),
     TokenForm("databricks-token", ("dapi",), r"[0-9a-f]{32}(?:-[0-9])?+" + END),
     TokenForm("aiven-password", ("AVNS_",), url_safe(12)),

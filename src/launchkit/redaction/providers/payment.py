@@ -38,7 +38,7 @@ PAYMENT_FORMS: Final[tuple[TokenForm, ...]] = (
         ("access_token$production$", "access_token$sandbox$"),
         r"[0-9a-z]{10,}+\$[0-9a-f]{20,}+",
     ),
-    TokenForm("adyen-key", ("AQE",), r"[a-z]hm[A-Za-z0-9+/=]{20,}+-[!#-&(-;=-\[\]-~]{20,}+", needs_digit=True),
+    TokenForm("adyen-key", ("AQE",), r"[A-Za-z0-9]hm[A-Za-z0-9+/=]{20,}+-[!#-&(-;=-\[\]-~]{20,}+", needs_digit=True),
     TokenForm("razorpay-key", ("rzp_live_", "rzp_test_"), alphanumeric(12)),
     TokenForm("flutterwave-key", ("FLWSECK-", "FLWSECK_TEST-"), r"[A-Za-z0-9]{10,}+(?:-X)?+"),
     TokenForm("plaid-token", ("access-sandbox-", "access-development-", "access-production-"), UUID),

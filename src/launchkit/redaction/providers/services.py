@@ -77,8 +77,10 @@ SERVICE_FORMS: Final[tuple[TokenForm, ...]] = (
     TokenForm("miro-token", ("eyJtaXJv",), r"[A-Za-z0-9_-]{30,}+"),
     TokenForm("samsara-token", ("samsara_api_",), alphanumeric(20)),
     TokenForm("intra42-secret", ("s-s4t2ud-", "s-s4t2af-"), alphanumeric(40)),
+    TokenForm("ubidots-token", ("BBFF-", "BBUS-"), alphanumeric(28)),
     TokenForm("wakatime-key", ("waka_",), r"[A-Za-z0-9-]{30,}+", needs_digit=True),
     TokenForm("adafruit-key", ("aio_",), exactly("A-Za-z0-9", 28), needs_digit=True),
     # maps
     TokenForm("mapbox-token", ("sk.eyJ", "tk.eyJ"), r"[A-Za-z0-9_-]{20,}+\.[A-Za-z0-9_-]{16,}+"),
+    TokenForm("sanity-token", ("sk",), alphanumeric(80), needs_digit=True),
 )

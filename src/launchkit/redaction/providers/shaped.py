@@ -18,6 +18,7 @@ AZURE_SIGNATURES: Final = (
     ("azure-service-bus-key", "+ASb", "[A-Za-z0-9+/]{33}"),
     ("azure-event-hub-key", "+AEh", "[A-Za-z0-9+/]{33}"),
     ("azure-iot-key", "AIoT", "[A-Za-z0-9+/]{33}"),
+    ("azure-devops-token", "AZDO", "[A-Za-z0-9]{76}"),
     ("azure-service-key", "JQQJ99", "[A-Za-z0-9]{52}"),
 )
 """The marks that Azure's keys carry so that they can be found, and what stands before them."""
@@ -37,7 +38,11 @@ SHAPED_FORMS: Final[tuple[ShapedForm, ...]] = (
     ShapedForm(
         "stripe-client-secret", "_secret_", r"[a-z]{2,4}_(?:live_|test_)?[A-Za-z0-9]{8,90}+_secret_[A-Za-z0-9]{10,}+"
     ),
-    ShapedForm("asana-token", "/1", rf"[0-2]/[0-9]{{10,20}}(?:/[0-9]{{10,20}})?:[0-9a-f]{{32}}{END}"),
+    ShapedForm("mailgun-key", "-", rf"[0-9a-f]{{32}}-[0-9a-f]{{8}}-[0-9a-f]{{8}}{CLOSED_END}"),
+    ShapedForm(
+        "ably-key", ":", rf"[A-Za-z0-9_-]{{6}}\.[A-Za-z0-9_-]{{6}}:[A-Za-z0-9_-]{{43}}{CLOSED_END}", needs_digit=True
+    ),
+    ShapedForm("asana-token", ":", rf"[0-2]/[0-9]{{10,20}}(?:/[0-9]{{10,20}})?:[0-9a-f]{{32}}{END}"),
     ShapedForm(
         "firebase-messaging-token", ":APA91b", r"(?:[A-Za-z0-9_-]{22}|AAAA[A-Za-z0-9_-]{7}):APA91b[A-Za-z0-9_-]{60,}+"
     ),
