@@ -17,9 +17,11 @@ from hypothesis import settings as hypothesis_settings
 from launchkit import Settings
 from tests.support.targets import NAMES, Target, build
 
-hypothesis_settings.register_profile("timeless", deadline=None)  # these machines are shared
-hypothesis_settings.register_profile("brief", deadline=None, max_examples=15)
-hypothesis_settings.load_profile("timeless")
+# No deadline, as these machines are shared, and the same examples every time; `exploring` looks for others.
+hypothesis_settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis_settings.register_profile("brief", deadline=None, derandomize=True, max_examples=15)
+hypothesis_settings.register_profile("exploring", deadline=None)
+hypothesis_settings.load_profile("steady")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

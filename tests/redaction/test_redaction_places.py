@@ -30,6 +30,10 @@ def check(line: str, rule: str, secret: str) -> None:
         "sqlcmd -S db -U sa -P § -Q 'select 1'",
         "mosquitto_pub -h mq -u app -P § -t t -m hi",
         "zip -P § a.zip b",
+        "unzip -P § a.zip",
+        "helm registry login -u ci -p § registry.example",
+        "docker login --password-stdin <<< '§'",
+        '"ACL" "SETUSER" "worker" "on" ">§"',
         "7z x -p§ a.7z",
         "plink -ssh bob@host -pw § ls",
         "snmpwalk -v3 -u mon -A § 10.0.0.1",
@@ -40,6 +44,13 @@ def check(line: str, rule: str, secret: str) -> None:
         "etcdctl --user root:§ get /",
         "echo § | kinit bob@EXAMPLE",
         "bw unlock §",
+        "mysqldump --user=root -p'§' app > dump.sql",
+        "ACL SETUSER worker on >§ ~* +@all",
+        'printf "%s" "§" | gh auth login --with-token',
+        "celery flower --basic-auth=admin:§",
+        "aws configure set aws_secret_access_key §",
+        "setenv LDAP_PASSWORD §",
+        "fastcgi_param DB_PASSWORD §;",
         "gh secret set DB_PASSWORD --body '§'",
         "npm config set //registry.example/:_authToken §",
         "set -gx ADMIN_PASSWORD §",
@@ -57,6 +68,12 @@ def test_programs_have_flags_of_their_own(line: str) -> None:
     "line",
     [
         "smtp.login('admin', '§')",
+        "requests.get(url, auth=('bob', '§'))",
+        "User.objects.create_user('bob', 'bob@example.com', '§')",
+        "pymysql.connect('db', 'app', '§')",
+        "simple_bind_s('cn=svc,dc=example', '§')",
+        'db.changeUserPassword("app", "§")',
+        "connect(host, password)\n        │     └ '§'\n        └ 'db.internal'",
         'new NetworkCredential("bob", "§")',
         "requests.get(url, auth=HTTPBasicAuth('bob', '§'))",
         "mysqli_connect('db', 'root', '§', 'app')",
@@ -95,6 +112,9 @@ def test_source_and_dumps_name_the_place(line: str) -> None:
         '{"密码": "§"}',
         "パスワード\uff1a§",
         "DB_PASSWORD was set to §",
+        'Reset password of bob to "§"',
+        "changed password for user bob@example.com to '§'",
+        "new password for bob: §",
         "the password for the vpn gateway is §",
     ],
 )
@@ -109,6 +129,11 @@ def test_configurations_and_languages_have_words_of_their_own(line: str) -> None
         "пароль: неверный",
         "contraseña: incorrecta",
         "first pass: done",
+        "WARNING! Using --password via the CLI is insecure. Use --password-stdin.",
+        '{"m": "see --password-stdin.", "request_id": "5b90"}',
+        '{"m": "give it with --password", "request": "5b90"}',
+        "cwd=/app PWD=/app OLDPWD=/",
+        "new token for bob: sent",
         "3 pass, 2 fail",
         "enable password recovery",
         "login('admin', 'dashboard')",
@@ -139,6 +164,22 @@ def test_what_a_secret_was_changed_to_is_hidden_like_what_it_was() -> None:
     old, new = some(), some()
     hidden = '~ password = "[redacted:password]" -> "[redacted:password]"'
     assert REDACTOR.redact(f'~ password = "{old}" -> "{new}"') == hidden
+
+
+@pytest.mark.parametrize("before", ["", "web-1  | ", "Mar 02 10:00:01 web-1 app[77]: ", "[worker-1] ", "# ", "  12 │ "])
+def test_a_private_key_is_hidden_behind_whatever_stands_before_its_lines(before: str) -> None:
+    """Containers and journals put their names there."""
+    dashes = "-" * 5
+    lines = [f"{dashes}BEGIN PRIVATE KEY{dashes}", *(some(64) for _ in range(6)), f"{dashes}END PRIVATE KEY{dashes}"]
+    text = "\n".join(before + line for line in (*lines, "started"))
+    assert REDACTOR.redact(text) == f"{before}[redacted:private-key]\n{before}started"
+
+
+def test_letters_by_chance_look_random_and_names_do_not() -> None:
+    """Some tokens happen to have no digit."""
+    assert REDACTOR.redact("GET /x?token=TvTKiKeeaOFEPRFaEGlh") == "GET /x?token=[redacted:token]"
+    for name in ("getUserByIdAndName", "RateLimitMiddleware", "AUTHENTICATIONTOKEN", "authenticationtoken"):
+        assert REDACTOR.redact(f"GET /x?token={name}") == f"GET /x?token={name}"
 
 
 def test_words_that_stand_for_a_key_are_hidden_together() -> None:
@@ -200,6 +241,8 @@ def test_addresses_that_are_secrets(rule: str, line: str) -> None:
         ("mailgun-key", f"{secrets.token_hex(16)}-{secrets.token_hex(4)}-{secrets.token_hex(4)}"),
         ("asana-token", f"2/1{secrets.randbelow(10**15):015}/5{secrets.randbelow(10**15):015}:{secrets.token_hex(16)}"),
         ("ably-key", f"{some(6)}.{some(6)}:{some(43)}"),
+        ("azure-client-secret", f"aB{secrets.choice('aB')}8Q~{some(18)}~{some(18)}"),
+        ("session", f".eJ{some(40)}.ZUuSDC.{some(27)}"),
         ("ubidots-token", "BBFF-" + some(30)),
         ("sanity-token", "sk" + some(178)),
     ],

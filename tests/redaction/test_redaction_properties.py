@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from launchkit.redaction.engine import Redactor
 from launchkit.redaction.stream import StreamRedactor
-from launchkit.redaction.values import is_path, is_placeholder
+from launchkit.redaction.values import is_credential, is_path, is_placeholder
 from launchkit.settings import RedactionSettings
 
 REDACTOR = Redactor(RedactionSettings(patterns=("[a-d]{3}",)), mask_emails=True, values=["redacted", "correct horse"])
@@ -167,6 +167,7 @@ def test_redacting_data_twice_changes_nothing(value):
 def test_an_unquoted_secret_never_leaks(before, secret, after, context):
     """Whatever stands around it, a letter or a quote that changes the context aside."""
     assume(secret not in before + after)
+    assume("Bearer" not in context or is_credential(secret))  # `Bearer authentication` is prose
     assert secret not in REDACTOR.redact(f"{before}\n{context.format(secret)}\n{after}")
 
 

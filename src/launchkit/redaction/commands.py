@@ -8,11 +8,11 @@ from typing import Final
 
 from launchkit.redaction.found import Found
 from launchkit.redaction.keys import Kind
-from launchkit.redaction.shapes import Shape, is_argument, is_no_word, is_value, shape
+from launchkit.redaction.shapes import UNQUOTED, Shape, is_argument, is_no_word, is_value, shape
 from launchkit.redaction.values import secret_spans
 
 _FLAG: Final = re.compile(
-    r"""-(?<![\w-].)-?(?P<name>[A-Za-z][\w.-]{1,63})(?:[ \t]{1,2}(?![ \t])|[\\"']{0,3},[ \t]*)
+    r"""-(?<![\w-].)-?(?P<name>[A-Za-z][\w.-]{0,62}\w)(?:[ \t]{1,2}(?![ \t])|[\\"']{0,3}(?P<comma>,)[ \t]*)
     (?:\\{0,3}"(?P<double>[^"\\\n]++)|\\{0,3}'(?P<single>[^'\\\n]++)|(?P<bare>(?![-"'\\])[^\s"'\\,\]]++))""",
     re.VERBOSE,
 )
@@ -32,6 +32,8 @@ def find_flags(text: str, kind_of: Callable[[str], Kind | None]) -> Iterator[Fou
         group = match.lastgroup or "bare"
         if kind is None or match["name"].startswith("no-") or _NO_VALUE.fullmatch(match[group]):
             continue
+        if match["comma"] and not text.endswith(("'", '"'), 0, match.start()):
+            continue  # the end of a sentence, and not an item of a list
         if kind.certain and not (is_value if match[0].startswith("--") else is_no_word)(match[group]):
             continue
         for start, end in secret_spans(kind, match[group]):
@@ -46,24 +48,26 @@ def _password(words: str, expression: str, reason: str) -> Shape:
 SHAPES: Final[tuple[Shape, ...]] = (
     _password(
         "curl wget auth etcdctl",
-        r"(?:^|\s|[\"'])(?:-[a-zA-Z]{0,6}u|--user|-U|--proxy-user|--auth)(?:[ =]|[\"'], ?)?[\"']?"
+        r"(?:^|\s|[\"'])(?:-[a-zA-Z]{0,6}u|--user|-U|--proxy-user|--(?:basic[-_])?auth)(?:[ =]|[\"'], ?)?[\"']?"
         r"(?:(?P<secret_user>[\w-]{20,100}+):(?=[\s\"'])|[^\s:\"'/]{0,100}:(?P<secret>[^\s\"']{1,200}+))",
         "password of a user on a command line",
     ),
     _password(
         "mysql mysqldump mysqladmin mysqlimport mysqlsh mariadb",
-        rf"(?:mysql|mariadb)\w{{0,12}}\b{_ARGUMENTS}-p(?P<secret>[^\s\"'-][^\s\"']{{1,100}}+)",
+        rf"(?:mysql|mariadb)\w{{0,12}}\b{_ARGUMENTS}-p{_ARGUMENT}",
         "password after -p",
     ),
     _password(
-        "sshpass docker podman mongo mongosh mongodump mongorestore az oc shell cqlsh crackmapexec netexec",
-        r"(?:sshpass|(?:docker|podman|registry|az|oc) login|mongo\w{0,10}|cypher-shell|cqlsh|crackmapexec|netexec)\b"
+        "sshpass docker podman mongo mongosh mongodump mongorestore az oc shell registry cqlsh crackmapexec netexec "
+        "rabbitmqadmin",
+        r"(?:sshpass|(?:docker|podman|registry|az|oc) login|mongo\w{0,10}|cypher-shell|cqlsh|crackmapexec|netexec"
+        r"|rabbitmqadmin)\b"
         rf"{_ARGUMENTS}-p[ \t]*{_ARGUMENT}",
         "password after -p",
     ),
     _password(
-        "sqlcmd bcp zip mosquitto",
-        rf"\b(?:sqlcmd|bcp|zip|mosquitto_\w{{3}})\b{_ARGUMENTS}-P[ \t]*{_ARGUMENT}",
+        "sqlcmd bcp zip unzip mosquitto ipmitool",
+        rf"\b(?:sqlcmd|bcp|(?:un)?zip|ipmitool|mosquitto_\w{{3}})\b{_ARGUMENTS}-P[ \t]*{_ARGUMENT}",
         "password after -P",
     ),
     _password("7z 7za", r"\b7za? [^\n|]{0,100}?-p(?P<secret>[^\s\"'-][^\s\"']{1,100}+)", "password after -p"),
@@ -76,11 +80,22 @@ SHAPES: Final[tuple[Shape, ...]] = (
         r"[ \t]/(?:p|rp|password):(?P<secret>[^\s\"']{1,200}+)",
         "password after a short flag",
     ),
+    _password("stdin", rf"--password-stdin[^\n|]{{0,100}}<<<[ \t]?{_ARGUMENT}", "password given to a command"),
+    _password(
+        "setuser",
+        rf"(?i:setuser)\"? [^\n]{{0,200}}?[ \"]>(?P<secret>{UNQUOTED}{{1,200}}+)",
+        "password of a user of Redis",
+    ),
     _password("bw", r"\bbw (?:unlock|login \S{1,100}) (?P<secret>[^\s\"'-][^\s\"']{1,200}+)", "password of a vault"),
     _password(
         "gh",
         rf"\bgh secret set{_ARGUMENTS}(?:--body|-b)[ =]{_ARGUMENT}",
         "value of a secret",
+    ),
+    _password(
+        "config configure",
+        rf"config(?:ure)?[ \t]+set[ \t]+[\w./:-]{{0,100}}(?i:password|secret|token|key)[ \t]+{_ARGUMENT}",
+        "setting of a program",
     ),
     _password("npm", rf"npm config set \S{{1,200}}:_(?:authToken|auth|password)[ =]{_ARGUMENT}", "token of a registry"),
     _password(
@@ -91,11 +106,20 @@ SHAPES: Final[tuple[Shape, ...]] = (
     shape(
         "password",
         "enable username community tacacs radius",
-        r"(?:\benable|\busername \S{1,64}(?: privilege \d{1,2})?) (?:password|secret) (?:\d )?(?P<secret>\S{4,200}+)"
-        r"|\bsnmp-server community (?P<secret_community>\S{4,100}+)"
-        r"|(?:tacacs|radius)-server (?:host \S{1,100} )?key (?:\d )?(?P<secret_key>\S{4,100}+)",
+        rf"(?:\benable|\busername \S{{1,64}}(?: privilege \d{{1,2}})?) (?:password|secret) (?:\d )?"
+        rf"(?P<secret>{UNQUOTED}{{4,200}}+)"
+        rf"|\bsnmp-server community (?P<secret_community>{UNQUOTED}{{4,100}}+)"
+        rf"|(?:tacacs|radius)-server (?:host \S{{1,100}} )?key (?:\d )?(?P<secret_key>{UNQUOTED}{{4,100}}+)",
         "password in a network device's configuration",
         is_no_word,
+    ),
+    shape(
+        "password",
+        "setenv env fastcgi requestheader proxy",
+        r"(?:[Ss]et[Ee]nv|ENV|fastcgi_param|RequestHeader set|proxy_set_header)[ \t]+"
+        r"[\w-]{0,60}(?i:password|passwd|secret|token|api[_-]?key)[ \t]+[\"']?(?P<secret>[^\s\"';$]{3,200}+)",
+        "value of a directive",
+        is_value,
     ),
     shape(
         "cookie",
@@ -132,9 +156,10 @@ SHAPES: Final[tuple[Shape, ...]] = (
         "password of a user on a command line",
     ),
     _password(
-        "chpasswd sudo stdin kinit",
-        r"\becho[ \t]+(?:-n[ \t]+)?[\"']?(?:[\w.-]{1,32}:)?(?P<secret>[^\s\"'|]{1,200}+)[\"']?[ \t]*"
-        r"\|[ \t]*(?:[^\s|]{1,50}[ \t]+){0,8}?(?:chpasswd|kinit|sudo[ \t]+-S|--password-stdin|--stdin)",
+        "chpasswd sudo stdin kinit gh",
+        r"\b(?:echo|printf)[ \t]+(?:-n[ \t]+|[\"']%s(?:\\n)?[\"'][ \t]+)?[\"']?(?:[\w.-]{1,32}:)?"
+        r"(?P<secret>[^\s\"'|]{1,200}+)[\"']?[ \t]*\|[ \t]*(?:[^\s|]{1,50}[ \t]+){0,8}?"
+        r"(?:chpasswd|kinit|sudo[ \t]+-S|--password-stdin|--stdin|--with-token)",
         "password piped into a command",
     ),
     _password(
@@ -151,7 +176,7 @@ SHAPES: Final[tuple[Shape, ...]] = (
     shape(
         "token",
         "mask output",
-        r"::(?:add-mask|set-output name=\w*(?i:password|token|secret|key)\w*)::(?P<secret>\S{4,}+)",
+        rf"::(?:add-mask|set-output name=\w*(?i:password|token|secret|key)\w*)::(?P<secret>{UNQUOTED}{{4,}}+)",
         "output of a workflow",
     ),
     _password(
@@ -162,12 +187,12 @@ SHAPES: Final[tuple[Shape, ...]] = (
     ),
     _password(
         "login",
-        r"\b[A-Za-z]?\d{1,6} LOGIN \S{1,100} \"?(?P<secret>[^\s\"]{1,200}+)",
+        rf"\b[A-Za-z]?\d{{1,6}} LOGIN \S{{1,100}} \"?(?P<secret>{UNQUOTED}{{1,200}}+)",
         "password in a dialog with a server",
     ),
     _password(
         "requirepass masterauth",
-        r"\b(?:requirepass|masterauth) \"?(?P<secret>[^\s\"]{1,200}+)",
+        rf"\b(?:requirepass|masterauth) \"?(?P<secret>{UNQUOTED}{{1,200}}+)",
         "password in a configuration",
     ),
 )

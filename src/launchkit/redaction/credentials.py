@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from launchkit.redaction.shapes import Shape, is_no_word, is_value, marked, shape
+from launchkit.redaction.shapes import UNQUOTED, Shape, is_no_word, is_value, marked, shape
 from launchkit.redaction.values import is_credential
 
 _REST: Final = r"[^\s\"'<>&]{20,512}+"
@@ -14,7 +14,8 @@ SHAPES: Final[tuple[Shape, ...]] = (
         "private-key",
         "begin",
         r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
-        r"(?:[A-Za-z0-9+/=:,.()\s<>]|\\{1,4}[rnt/]|-(?!----)|[\"'][ \t]{0,8}[,+]?[ \t]{0,8}\n[ \t]{0,40}[\"'])*+"
+        r"(?:(?<=\n)(?!-----)[^\n]{1,100}? (?=[A-Za-z0-9+/]{16,}+=*+(?:\s|\Z)|-----END)|[A-Za-z0-9+/=:,.()\s<>]"
+        r"|\\{1,4}[rnt/]|-(?!----)|[\"'][ \t]{0,8}[,+]?[ \t]{0,8}\n[ \t]{0,40}[\"'])*+"
         r"(?:-----END [A-Z0-9 ]{0,60}-----)?",
         "a private key in PEM",
     ),
@@ -70,7 +71,7 @@ SHAPES: Final[tuple[Shape, ...]] = (
     marked(
         "session",
         ("\ttrue\t", "\tfalse\t"),
-        r"\t(?:TRUE|FALSE)\t\d{1,12}\t[^\t\n]{1,100}\t(?P<secret>[^\s]{8,})",
+        rf"\t(?:TRUE|FALSE)\t\d{{1,12}}\t[^\t\n]{{1,100}}\t(?P<secret>{UNQUOTED}{{8,}}+)",
         "a cookie in a cookie file",
     ),
     marked(
@@ -90,17 +91,21 @@ SHAPES: Final[tuple[Shape, ...]] = (
     shape(
         "password",
         "login",
-        r"\blogin[ \t]+\S{1,100}\s{1,8}password[ \t]+(?P<secret>\S{1,200})",
+        rf"\blogin[ \t]+\S{{1,100}}\s{{1,8}}password[ \t]+(?P<secret>{UNQUOTED}{{1,200}}+)",
         "password in a netrc line",
         is_no_word,
     ),
     shape(
-        "password", "postgres", r"\*:\*:\*:[\w*.-]{1,63}:(?P<secret>\S{1,200})", "password in a pgpass line", is_no_word
+        "password",
+        "postgres",
+        rf"\*:\*:\*:[\w*.-]{{1,63}}:(?P<secret>{UNQUOTED}{{1,200}}+)",
+        "password in a pgpass line",
+        is_no_word,
     ),
     shape(
         "password",
         "5432 3306 6432 5433",
-        r"(?<![\w:])[\w.*-]{1,100}:\d{4,5}:[\w*-]{1,63}:[\w*.-]{1,63}:(?P<secret>\S{1,200})",
+        rf"(?<![\w:])[\w.*-]{{1,100}}:\d{{4,5}}:[\w*-]{{1,63}}:[\w*.-]{{1,63}}:(?P<secret>{UNQUOTED}{{1,200}}+)",
         "password in a pgpass line",
         is_no_word,
     ),

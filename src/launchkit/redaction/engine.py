@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from typing import Final, NamedTuple
 
-from launchkit.redaction import commands, credentials, sentences, urls
+from launchkit.redaction import commands, credentials, diagrams, sentences, urls
 from launchkit.redaction.assignments import assigned
 from launchkit.redaction.commands import find_flags
 from launchkit.redaction.data import DataRedactor
@@ -220,14 +220,20 @@ class Redactor:
                 for start, end in spans:
                     yield Found(start, end, name.kind.rule, reason)
                     hidden = max(hidden, end)
+        yield from self._by_places(text, lowered)
+        for shape in dict.fromkeys(shape for word in known for shape in _SHAPES_BY_WORD.get(word, ())):
+            yield from shape.find(text)
+
+    def _by_places(self, text: str, lowered: str) -> Iterator[Found]:
+        """Find what stands apart from its name, in its order or beneath it."""
         if "insert into" in lowered:
             yield from find_inserted(text, self.kind)
+        if diagrams.MARK in text:
+            yield from diagrams.find_drawn(text, self.kind)
         if "[parameters: " in text:
             yield from find_bound(text, self.kind)
         if "--" in text or " -" in text or "'-" in text or '"-' in text:
             yield from find_flags(text, self.kind)
-        for shape in dict.fromkeys(shape for word in known for shape in _SHAPES_BY_WORD.get(word, ())):
-            yield from shape.find(text)
 
     def _in_runs(self, text: str, lowered: str, raw: bytes, depth: int) -> Iterator[Found]:
         """Find what has a long run of letters and digits."""

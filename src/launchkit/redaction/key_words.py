@@ -83,7 +83,7 @@ SECRET_COMPOUNDS: Final = {
 SECRET_ENDINGS: Final[dict[tuple[str, ...], str]] = {
     **_pairs("api-key access-key account-key app-key auth-key admin-key license-key integration-key", "api-key"),
     **_pairs("application-key service-key server-key consumer-key ingest-key write-key subscription-key", "api-key"),
-    **_pairs("personal-key user-key project-key deploy-key functions-key function-key", "api-key"),
+    **_pairs("personal-key user-key project-key deploy-key functions-key function-key clave-api", "api-key"),
     **_pairs("secret-key master-key signing-key encryption-key shared-key preshared-key hmac-key", "secret"),
     **_pairs("decryption-key crypto-key storage-key recovery-key wrapping-key session-key cookie-key", "secret"),
     **_pairs("signing-salt security-answer seed-phrase jwt-key fernet-key", "secret"),
@@ -118,7 +118,7 @@ WEAK_WORDS: Final = {
     **dict.fromkeys(("sid", "sessid", "sessionid", "phpsessid", "jsessionid"), "session"),
     **dict.fromkeys(("sig", "signature"), "signature"),
     **dict.fromkeys(("pat", "assertion"), "token"),
-    **dict.fromkeys(("keys", "dsn", "nonce", "verifier", "clave", "seed"), "key"),
+    **dict.fromkeys(("keys", "dsn", "nonce", "verifier", "clave", "seed", "sesame"), "key"),
 }
 """Words that make a key secret which ends with them, if the value looks random as well."""
 

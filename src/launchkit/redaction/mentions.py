@@ -46,6 +46,9 @@ _STRUCTURED: Final = re.compile(
 )
 _SENTENCE: Final = re.compile(
     r"""[\"']?[ \t]{1,4}(?:
+      (?:for|of)[ ](?:user[ ])?[^\s:=]{1,64}
+        (?:[ ]to[ ]["'](?P<reset>[^"'\n]{1,200}+)["']|:[ ](?P<told>[^\s"'`,;]{6,200}+))
+    |
       (?:for(?:[ ][^\s:=]{1,64}){1,3}?[ ])?(?:is|(?:was[ ])?set[ ]to|was|changed[ ]to|reset[ ]to|of)[ ]?:?[ ]
         (?:\\?["'`](?P<stated>(?:[^\s"'`\\]++[ ]?){1,3}+)\\?["'`]|(?P<stated_bare>[^\s"'`,;]{5,200}+))
     | (?:was[ ])?(?:changed|rotated|updated)[ ]from[ ]["'](?P<old>[^"'\n]{1,200}+)["']
@@ -64,6 +67,7 @@ _INTRODUCED: Final = re.compile(
 _VALUE_BEFORE: Final = re.compile(
     r"""(?:value|content)=["'](?P<value>[^"'<>]{1,300})["']\s{1,4}(?:\w{1,10}=["']\w{1,20}["']\s)?(?:name|id)=["']\Z"""
 )
+_ATTRIBUTES: Final = ('name="', "name='", 'id="', "id='")
 
 _OPENED: Final = re.compile(r"\((?: ?|(?<=\w\()[\w.]{1,30}, ?)[\"'][\w.:-]*\Z")
 _CALLED: Final = re.compile(r"\w\([\"'][\w.:-]*\Z")
@@ -116,7 +120,7 @@ def _said(text: str, name: Name) -> Spans:
 
 
 def _before(text: str, name: Name) -> Spans:
-    if not text.endswith(("'", '"'), 0, name.start):
+    if not text.endswith(_ATTRIBUTES, 0, name.start):
         return []
     offset = max(0, name.start - _BEFORE)
     before = _VALUE_BEFORE.search(text[offset : name.start])
@@ -129,14 +133,14 @@ def _spans(kind: Kind, value: str, offset: int) -> Spans:
 
 def _is_said(name: Name, group: str, value: str, text: str) -> bool:
     """Tell whether what a sentence says after a secret's name is it: it has letters and digits, and is no name."""
-    if group in ("old", "new", "set"):
+    if group in ("old", "new", "set", "reset"):
         return True
     if not name.kind.certain or name.kind.rule == "private-key" or (group == "said" and name.kind.rule == "token"):
         return name.kind.rule in _SPOKEN_OF and looks_random(value)
     if group == "quoted":
         before = text[max(0, name.start - _LONGEST_NAME) : name.start]
         return _INTRODUCED.search(before) is not None or _is_no_name(value)
-    if group not in ("said", "given"):
+    if group not in ("said", "given", "told"):
         return (
             is_no_word(value)
             and text[name.start - 1 : name.start] != "."

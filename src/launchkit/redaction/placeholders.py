@@ -18,7 +18,7 @@ NO_SECRETS: Final = frozenset(
         "bearer digest cannot can't for from and with in to of or if at a an the this that it your my are been be",
         "will too least please try check see use using header field str bytes int bool string secretstr object text",
         "varchar char char(60) number array boolean type password passwd secret token key pass file env environ",
-        "environment input prompt",
+        "environment input prompt via",
     )
     for word in line.split()
 )

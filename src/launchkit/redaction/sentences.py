@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from launchkit.redaction.shapes import Shape, is_no_word, is_value, shape
+from launchkit.redaction.shapes import UNQUOTED, Shape, is_no_word, is_value, shape
 
 _KINDS_OF_CODE: Final = (
     "verification Verification login Login security Security one-time One-time access Access SMS sms 2FA MFA auth "
@@ -17,7 +17,8 @@ SHAPES: Final[tuple[Shape, ...]] = (
     shape(
         "password",
         "temporary initial",
-        r"(?:[Tt]emporary|[Ii]nitial) (?:[a-z]{1,12} )?password [^:=\n]{1,80}[:=] (?P<secret>\S{6,200}+)",
+        rf"(?:[Tt]emporary|[Ii]nitial) (?:[a-z]{{1,12}} )?password [^:=\n]{{1,80}}[:=] "
+        rf"(?P<secret>{UNQUOTED}{{6,200}}+)",
         "said to be a password",
         is_no_word,
     ),
@@ -37,20 +38,28 @@ SHAPES: Final[tuple[Shape, ...]] = (
     ),
     shape(
         "password",
-        "login networkcredential httpbasicauth basicauth passwordauthentication usernamepasswordcredentials",
-        r"(?:\blogin|NetworkCredential|BasicAuth|PasswordAuthentication|UsernamePasswordCredentials)"
+        "login auth bind changeuserpassword networkcredential httpbasicauth basicauth passwordauthentication "
+        "usernamepasswordcredentials",
+        r"(?:\blogin|db\.auth|\bauth=|bind(?:_s)?|changeUserPassword|NetworkCredential|BasicAuth|PasswordAuthentication|UsernamePasswordCredentials)"
         r"\([\"'][^\"'\n]{1,100}[\"'], ?[\"'](?P<secret>[^\"'\n]{1,200}+)[\"']",
         "second argument of a call that logs in",
         is_no_word,
     ),
     shape(
         "password",
-        "mysqli pdo getconnection",
-        r"(?:mysqli(?:_connect)?|PDO(?:->__construct)?|getConnection)\("
+        "mysqli pdo getconnection pymysql mysqldb user superuser",
+        r"(?:mysqli(?:_connect)?|PDO(?:->__construct)?|getConnection|(?:pymysql|MySQLdb)\.connect|create_(?:super)?user)\("
         r"(?:[\w.$]{1,60}|[\"'][^\"'\n]{0,200}[\"']), ?(?:[\w.$]{1,60}|[\"'][^\"'\n]{0,100}[\"']), ?"
         r"[\"'](?P<secret>[^\"'\n]{1,200}+)[\"']",
         "third argument of a call that connects",
         is_value,
+    ),
+    shape(
+        "secret",
+        "fernet urlsafetimedserializer urlsafeserializer timestampsigner",
+        r"(?:Fernet|URLSafe(?:Timed)?Serializer|TimestampSigner)\(b?[\"'](?P<secret>[^\"'\n]{1,200}+)[\"']",
+        "first argument of a call that signs or encrypts",
+        is_no_word,
     ),
     shape(
         "otp",

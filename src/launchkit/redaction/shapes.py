@@ -26,6 +26,9 @@ _AFTER_ESCAPE: Final = r"(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2})|(?<=\[[0-9]m)|(?<=\[[
 START: Final = rf"(?:(?<![A-Za-z0-9])|{_AFTER_ESCAPE})"
 RUN_START: Final = rf"(?:(?<![\w-])|{_AFTER_ESCAPE})"
 
+UNQUOTED: Final = r"(?:[^\s\"']|[\"'](?=[^\s\"',;:)\]}]))"
+"""A character of a value that ends at white space, or at a quote after which the text around it goes on."""
+
 _DIGIT: Final = re.compile("[0-9]")
 _WORD: Final = re.compile(r"[A-Za-z]?[a-z]*+[.,;:!?)]*+")
 

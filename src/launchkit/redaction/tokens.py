@@ -71,7 +71,7 @@ class TokenFinder:
     def find(self, text: str, runs: Iterable[str]) -> Iterator[Found]:
         """Find all tokens in a text with such runs of letters, digits, `_`, `-` and `.`."""
         patterns: list[_Pattern] = []
-        if "+A" in text:
+        if "+A" in text or "Q~" in text:
             patterns += self._signed  # keys of Azure's, which have a short run behind a sign
         for run in runs:
             patterns += self._heads.get(run[:_WIDTH], ())

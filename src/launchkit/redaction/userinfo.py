@@ -20,6 +20,8 @@ _END: Final = re.compile(r"[\s\"'<>`\\]|[)\]}|],|[,;](?=\s|\Z)")
 _AFTER_HOST: Final = re.compile(r"[/?#]")
 _PORT: Final = re.compile(r"\d{1,5}(?:[/?#,;)]|\Z)")
 _IS_TOKEN: Final = re.compile(r"[\w.~%+-]+")
+_CAPITAL_INSIDE: Final = re.compile("[a-z][A-Z]")
+_MOST_WORDS: Final = 3
 _NO_PASSWORD: Final = ("x-oauth-basic", "x-access-token", "")
 
 
@@ -53,5 +55,8 @@ def _in_region(region: str, offset: int) -> Iterator[Found]:
 
 def _is_token(user: str) -> bool:
     return (
-        len(user) >= _SHORTEST_TOKEN and has_digit(user) and "%40" not in user and _IS_TOKEN.fullmatch(user) is not None
+        len(user) >= _SHORTEST_TOKEN
+        and (has_digit(user) or len(_CAPITAL_INSIDE.findall(user)) > _MOST_WORDS)
+        and "%40" not in user
+        and _IS_TOKEN.fullmatch(user) is not None
     )

@@ -42,9 +42,12 @@ _DIGIT: Final = re.compile(r"\d")
 _CAPITAL_INSIDE: Final = re.compile("[a-z][A-Z]")
 _PART: Final = r"(?:[A-Z]?[a-z]++(?:[A-Z][a-z]++)*+|[A-Z]++)(?:\d{1,6}+[a-z]{0,2}+)?+"
 _FOLDER: Final = rf"/(?:[._]?{_PART}(?:[-_.@](?:{_PART}|\d++))*+|\d{{1,6}}+)"
-_PATH: Final = re.compile(rf"(?:~|\.{{0,2}})(?:{_FOLDER}){{2,}}/?|(?:~|\.{{1,2}})/[\w.@/-]*|https?://.*")
+_PATH: Final = re.compile(
+    rf"(?:~|\.{{0,2}})(?:{_FOLDER}){{2,}}/?|/[a-z]{{2,16}}/?|(?:~|\.{{1,2}})/[\w.@/-]*|https?://.*"
+)
 _WHITE_SPACE: Final = re.compile(r"\s")
 _RANDOM: Final = re.compile(rf"(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])\S{{{SHORTEST_UNCERTAIN},}}")
+_FEWEST_CAPITALS: Final = 0.3
 _SHORTEST_NUMBER: Final = 4
 _SHORTEST_CODE: Final = 3
 _SHORTEST_COOKIE: Final = 8
@@ -108,11 +111,16 @@ def is_path(value: str) -> bool:
 
 def is_credential(text: str) -> bool:
     """Tell `Bearer 6b1f...` from `Bearer authentication`."""
-    return len(text) >= 24 or _DIGIT.search(text) is not None or _CAPITAL_INSIDE.search(text) is not None
+    return (
+        len(text) >= 24
+        or _DIGIT.search(text) is not None
+        or _CAPITAL_INSIDE.search(text) is not None
+        or (len(text) >= 12 and not text[1:].islower())
+    )
 
 
 def looks_random(value: str) -> bool:
-    """Tell whether a value is long, of letters and digits, and not made of ordinary words.
+    """Tell whether a value is long, of letters and digits or of mixed letters, and not made of ordinary words.
 
     One without white space of more than `LONGEST_UNCERTAIN` characters always counts: nobody reads it. Markers of ours
     do not.
@@ -120,4 +128,12 @@ def looks_random(value: str) -> bool:
     value = MARKER.sub("", value)
     if len(value) > LONGEST_UNCERTAIN:
         return _WHITE_SPACE.search(value) is None
-    return _RANDOM.fullmatch(value) is not None and not is_ordinary(value)
+    if _RANDOM.fullmatch(value) is not None:
+        return not is_ordinary(value)
+    return len(value) >= SHORTEST_UNCERTAIN and value.isascii() and value.isalpha() and _is_mixed(value)
+
+
+def _is_mixed(letters: str) -> bool:
+    """Tell letters drawn by chance from words with capitals, in which these are few."""
+    capitals = sum(map(str.isupper, letters))
+    return _FEWEST_CAPITALS * len(letters) < capitals < (1 - _FEWEST_CAPITALS) * len(letters)

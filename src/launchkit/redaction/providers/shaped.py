@@ -29,6 +29,9 @@ SHAPED_FORMS: Final[tuple[ShapedForm, ...]] = (
     ),
     ShapedForm("telegram-bot-token", ":AA", r"(?:bot)?+[0-9]{6,12}+:AA[A-Za-z0-9_-]{30,}+"),
     ShapedForm("test-key", "test_", r"test_(?<!_test_)[A-Za-z0-9]{25,}+", needs_digit=True),
+    ShapedForm(  # itsdangerous, compressed
+        "session", ".eJ", r"\.eJ[A-Za-z0-9_-]{20,}+\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}+"
+    ),
     ShapedForm("airtable-token", "pat", rf"pat[A-Za-z0-9]{{14}}\.[0-9a-f]{{64}}{END}"),
     ShapedForm("mailchimp-key", "-us", rf"[0-9a-f]{{32}}-us[0-9]{{1,2}}+{CLOSED_END}"),
     ShapedForm("azure-client-secret", "Q~", r"[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.-]{30,}+"),
