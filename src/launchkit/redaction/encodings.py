@@ -95,11 +95,13 @@ def find_in_base64(text: str, find: Finder) -> Iterator[Found]:
 
 def find_in_hex(text: str, runs: Iterable[str], find: Finder) -> Iterator[Found]:
     """Find runs of hexadecimal digits that stand for printable text in which `find` finds anything."""
+    searched = 0
     for run in runs:
         if len(run) >= _SHORTEST_HEX and _HEX_TEXT.fullmatch(run):
+            start = text.find(run, searched)
+            searched = start + len(run)
             for found in find(bytes.fromhex(run.removeprefix("0x")).decode("ascii")):
-                start = text.find(run)
-                yield Found(start, start + len(run), found.rule, f"in hexadecimal digits, {found.reason}")
+                yield Found(start, searched, found.rule, f"in hexadecimal digits, {found.reason}")
                 break
 
 

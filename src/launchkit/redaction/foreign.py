@@ -23,6 +23,9 @@ _ASSIGNED: Final = re.compile(
 
 def find_foreign(text: str) -> Iterator[Found]:
     """Find what is assigned to such a word, and is no word itself."""
+    lowered = text.lower()
+    if not any(word in lowered for word in _WORDS):
+        return
     for match in _ASSIGNED.finditer(text):
         group = match.lastgroup or "bare"
         if is_value(match[group]) and not match[group].isalpha():

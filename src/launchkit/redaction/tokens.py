@@ -71,12 +71,14 @@ class TokenFinder:
     def find(self, text: str, runs: Iterable[str]) -> Iterator[Found]:
         """Find all tokens in a text with such runs of letters, digits, `_`, `-` and `.`."""
         patterns: list[_Pattern] = []
+        start = 0
         if "+A" in text or "Q~" in text:
             patterns += self._signed  # keys of Azure's, which have a short run behind a sign
         for run in runs:
             patterns += self._heads.get(run[:_WIDTH], ())
             if len(run) >= _LONG_RUN:
-                if text[text.find(run) - 1] in _SIGNS:
+                start = text.find(run, start)
+                if text[start - 1] in _SIGNS:
                     patterns += self._signed
                 if _IDENTIFIER.fullmatch(run) is None:
                     for inner in _INNER.findall(run):
