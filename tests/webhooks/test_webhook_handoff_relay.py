@@ -357,6 +357,7 @@ def test_what_the_queue_refuses_while_it_takes_others_has_failed(world: World) -
     """A function of the app's that cannot queue one delivery must not be called with it for ever."""
 
     async def main() -> None:
+        loops.append(asyncio.get_running_loop())
         sender = relay(world, box, BRIEF)
         bad, good = leases
         failing = asyncio.create_task(sender.handle(bad))
@@ -364,11 +365,11 @@ def test_what_the_queue_refuses_while_it_takes_others_has_failed(world: World) -
         await sender.handle(good)
         await failing
 
-    refused = asyncio.Event()
+    refused, loops = asyncio.Event(), list[asyncio.AbstractEventLoop]()
 
     def take_others(delivery: Delivery, ticket: str) -> None:
         if delivery.id == "evt_1":
-            refused.set()
+            loops[0].call_soon_threadsafe(refused.set)
             raise KeyError("customer")
 
     world.put(new_delivery("evt_1"), new_delivery("evt_2"))
