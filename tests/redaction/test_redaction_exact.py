@@ -10,13 +10,13 @@ import secrets
 import shlex
 import string
 import threading
-import time
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.growth import grows_linearly
 
 from launchkit.redaction.exact import ExactValues, environment_values
 from launchkit.redaction.keys import Kind
@@ -233,27 +233,7 @@ def test_time_is_linear_in_the_length() -> None:
     part = opaque(5)
     exact.add(part + "\\" * 4 + opaque(), "value")
     for piece in ("\\", "%25", "&#0", "\\u00", part, part + "\\", "0aA1", "[redacted:value]"):
-        assert grows_linearly(exact.find, piece), piece
-
-
-def grows_linearly(work: Callable[[str], object], piece: str) -> bool:
-    """Tell whether the processor needs about four times as long for four times the text; quadratic work takes sixteen.
-
-    Other processes only ever add to a time, so that the best of several counts, and little time counts for nothing.
-    """
-    for tries in (1, 2, 4):
-        short, long = (
-            min(seconds(work, piece * (size // len(piece))) for _ in range(tries)) for size in (60_000, 240_000)
-        )
-        if long < 0.1 or long < 10 * short:
-            return True
-    return False
-
-
-def seconds(work: Callable[[str], object], text: str) -> float:
-    begun = time.process_time()
-    work(text)
-    return time.process_time() - begun
+        assert grows_linearly(exact.find, piece, 60_000), piece
 
 
 # --- the environment -------------------------------------------------------------------------------------------------

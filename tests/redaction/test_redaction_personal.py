@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.growth import grows_linearly
 
 from launchkit.redaction.found import marker
 from launchkit.redaction.personal import FINDERS, addresses, cards, emails, ibans, phones
@@ -312,24 +311,4 @@ HOSTILE += [
 def test_time_is_linear_in_the_length(name: str) -> None:
     """Repeating a piece four times as often takes about four times as long, not sixteen times."""
     for piece in HOSTILE:
-        assert grows_linearly(FINDERS[name], piece), piece
-
-
-def grows_linearly(work: Callable[[str], object], piece: str) -> bool:
-    """Tell whether the processor needs about four times as long for four times the text; quadratic work takes sixteen.
-
-    Other processes only ever add to a time, so that the best of several counts, and little time counts for nothing.
-    """
-    for tries in (1, 2, 4):
-        short, long = (
-            min(seconds(work, piece * (size // len(piece))) for _ in range(tries)) for size in (24_000, 96_000)
-        )
-        if long < 0.1 or long < 10 * short:
-            return True
-    return False
-
-
-def seconds(work: Callable[[str], object], text: str) -> float:
-    begun = time.process_time()
-    work(text)
-    return time.process_time() - begun
+        assert grows_linearly(FINDERS[name], piece, 24_000), piece

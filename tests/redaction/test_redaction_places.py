@@ -8,20 +8,7 @@ import secrets
 import string
 
 import pytest
-
-from launchkit.redaction.engine import Redactor
-from launchkit.settings import RedactionSettings
-
-REDACTOR = Redactor(RedactionSettings(), mask_emails=False)
-
-
-def some(length: int = 20, alphabet: str = string.ascii_letters + string.digits) -> str:
-    return "a4" + "".join(secrets.choice(alphabet) for _ in range(length - 4)) + "7f"
-
-
-def check(line: str, rule: str, secret: str) -> None:
-    """Check that the secret, and nothing else, is hidden in a line."""
-    assert REDACTOR.redact(line.replace("§", secret)) == line.replace("§", f"[redacted:{rule}]")
+from tests.redaction.lines import REDACTOR, check, some
 
 
 @pytest.mark.parametrize(

@@ -8,27 +8,13 @@ a later installation puts a new wrapper on top, and only the latest is at work.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from launchkit.redaction.lock import Lock
+
 Wrapped = TypeVar("Wrapped")
 Installed = TypeVar("Installed")
-
-
-class _Lock:
-    """One for all, and a new one after a fork: the thread that held it may not have come along."""
-
-    now = threading.RLock()
-
-    @classmethod
-    def renew(cls) -> None:
-        """Forget the thread that holds it."""
-        cls.now = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_Lock.renew)
 
 
 class Wrapping(Generic[Wrapped, Installed]):
@@ -56,13 +42,13 @@ class Wrapping(Generic[Wrapped, Installed]):
     def add(self, installed: Installed) -> Callable[[], None]:
         """Put `installed` to work, and return what ends that."""
         ticket = object()
-        with _Lock.now:
+        with Lock.now:
             self._installed[ticket] = self._newest = installed
             if self._wrapper is None or getattr(self._owner, self._name) is not self._wrapper:
                 self._put_on_top()
 
         def remove() -> None:
-            with _Lock.now:
+            with Lock.now:
                 self._installed.pop(ticket, None)
                 self._newest = next(reversed(self._installed.values()), None)
                 if not self._installed:

@@ -16,9 +16,7 @@ lines of a log, are behind one look for something of their kind.
 from __future__ import annotations
 
 import base64
-import os
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from html.entities import codepoint2name
@@ -27,6 +25,7 @@ from urllib.parse import unquote, urlsplit
 
 from launchkit.redaction.found import MARKER, Found
 from launchkit.redaction.keys import Kind
+from launchkit.redaction.lock import Lock
 from launchkit.redaction.values import is_secret
 
 SHORTEST: Final = 8
@@ -88,20 +87,6 @@ _MANY: Final = 200
 """Spellings that are looked for one by one."""
 
 
-class _Lock:
-    """One for all, and a new one after a fork: the thread that held it may not have come along."""
-
-    now = threading.Lock()
-
-    @classmethod
-    def renew(cls) -> None:
-        """Forget the thread that holds it."""
-        cls.now = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_Lock.renew)
-
-
 class ExactValues:
     """Known secrets. Safe for threads: what comes while others read takes the place of what they read from."""
 
@@ -126,7 +111,7 @@ class ExactValues:
         value = value.strip()
         if not _can_be_hidden(value):
             return False
-        with _Lock.now:
+        with Lock.now:
             if value not in self._values:
                 self._values.add(value)
                 self._take_up(_spellings(value, rule))
