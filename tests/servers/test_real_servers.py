@@ -14,7 +14,7 @@ import pytest
 import stripe
 from tests.support.servers import Server, serving, wait_until
 
-pytestmark = [pytest.mark.real_server, pytest.mark.real_time]
+pytestmark = pytest.mark.real_server
 
 SECRET = f"whsec_{secrets.token_hex(16)}"
 COMMANDS = {
